@@ -1,0 +1,1 @@
+//! Black-box tests, load and fault programs: real binary, real disks.

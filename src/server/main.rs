@@ -1,0 +1,2 @@
+//! The `sarsen` binary.
+fn main() {}
