@@ -9,6 +9,7 @@ mod name;
 mod order;
 mod range;
 mod time;
+mod version;
 
 pub use geometry::{Geometry, GeometryError};
 pub use id::{DataId, DeploymentId, DriveId, IdError, Uuid};
@@ -16,3 +17,4 @@ pub use name::{BucketName, NameError, ObjectKey};
 pub use order::{BucketId, Epoch, Order, Slot, VersionId};
 pub use range::{ByteRange, RangeError, RangeSpec};
 pub use time::Timestamp;
+pub use version::{Etag, Head, Kind, Placed, StorageClass};
