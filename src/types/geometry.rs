@@ -2,7 +2,9 @@
 
 /// A geometry that no set can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{data} data and {parity} parity shards: need 1 to 16 drives, and parity at most half of them, rounded up")]
+#[error(
+    "{data} data and {parity} parity shards: need 1 to 16 drives, and parity at most half of them, rounded up"
+)]
 pub struct GeometryError {
     data: u8,
     parity: u8,
@@ -51,7 +53,11 @@ impl Geometry {
 
     /// `W = max(k + 1, Wmin)`, and `N` without parity.
     pub fn write_quorum(self) -> usize {
-        if self.parity == 0 { self.drives() } else { (self.data() + 1).max(self.write_quorum_min()) }
+        if self.parity == 0 {
+            self.drives()
+        } else {
+            (self.data() + 1).max(self.write_quorum_min())
+        }
     }
 
     /// `R = N − Wmin + 1`: any R drives share one with any Wmin.
@@ -73,7 +79,10 @@ impl Geometry {
         let drives = self.parity + self.data;
         let down = u8::try_from(down).unwrap_or(u8::MAX);
         let parity = self.parity.saturating_add(down).min(drives.div_ceil(2));
-        Self { data: drives - parity, parity }
+        Self {
+            data: drives - parity,
+            parity,
+        }
     }
 }
 
@@ -98,7 +107,11 @@ mod tests {
         ];
         for (k, m, w, wmin, r) in table {
             let g = Geometry::new(k, m).unwrap();
-            assert_eq!((g.write_quorum(), g.write_quorum_min(), g.read_quorum()), (w, wmin, r), "{k}+{m}");
+            assert_eq!(
+                (g.write_quorum(), g.write_quorum_min(), g.read_quorum()),
+                (w, wmin, r),
+                "{k}+{m}"
+            );
         }
     }
 
@@ -121,8 +134,15 @@ mod tests {
         assert_eq!(g.degraded(9), Geometry::new(8, 8).unwrap());
         let three = Geometry::new(2, 1).unwrap();
         assert_eq!(three.degraded(1), Geometry::new(1, 2).unwrap());
-        assert_eq!(three.degraded(1).write_quorum(), 2, "three drives write with one away");
-        assert_eq!(Geometry::new(1, 1).unwrap().degraded(1), Geometry::new(1, 1).unwrap());
+        assert_eq!(
+            three.degraded(1).write_quorum(),
+            2,
+            "three drives write with one away"
+        );
+        assert_eq!(
+            Geometry::new(1, 1).unwrap().degraded(1),
+            Geometry::new(1, 1).unwrap()
+        );
         assert!(Geometry::new(1, 3).is_err());
         assert!(Geometry::new(0, 0).is_err());
         assert!(Geometry::new(9, 8).is_err());

@@ -34,13 +34,19 @@ impl Uuid {
                 return Err(IdError);
             }
             for pair in part.chunks_exact(2) {
-                let [high, low] = pair else { return Err(IdError) };
+                let [high, low] = pair else {
+                    return Err(IdError);
+                };
                 let byte = bytes.get_mut(at).ok_or(IdError)?;
                 *byte = (digit(*high)? << 4) | digit(*low)?;
                 at += 1;
             }
         }
-        if parts.next().is_some() { Err(IdError) } else { Ok(Self(bytes)) }
+        if parts.next().is_some() {
+            Err(IdError)
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -130,7 +136,13 @@ mod tests {
         let id = Uuid::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
         assert_eq!(id.to_string(), "00010203-0405-0607-0809-0a0b0c0d0eff");
         assert_eq!(Uuid::parse(&id.to_string()), Ok(id));
-        for bad in ["", "-", "0001020304050607-0809-0a0b0c0d0eff", "00010203-0405-0607-0809-0a0b0c0d0eff-", "g0010203-0405-0607-0809-0a0b0c0d0eff"] {
+        for bad in [
+            "",
+            "-",
+            "0001020304050607-0809-0a0b0c0d0eff",
+            "00010203-0405-0607-0809-0a0b0c0d0eff-",
+            "g0010203-0405-0607-0809-0a0b0c0d0eff",
+        ] {
             assert_eq!(Uuid::parse(bad), Err(IdError), "{bad}");
         }
     }

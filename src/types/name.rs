@@ -10,7 +10,9 @@ pub enum NameError {
     #[error("a bucket name has 3 to 63 characters")]
     BucketLength,
     /// A bucket name breaks one of S3's rules for characters and shape.
-    #[error("a bucket name is lower-case letters, digits, dots and hyphens, starts and ends with a letter or digit, and is no IP address")]
+    #[error(
+        "a bucket name is lower-case letters, digits, dots and hyphens, starts and ends with a letter or digit, and is no IP address"
+    )]
     BucketShape,
     /// A key is empty.
     #[error("a key has at least one byte")]
@@ -36,7 +38,8 @@ impl BucketName {
             return Err(NameError::BucketLength);
         }
         let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let legal = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-' || *b == b'.';
+        let legal =
+            |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-' || *b == b'.';
         let shaped = edge(bytes.first())
             && edge(bytes.last())
             && bytes.iter().all(legal)
@@ -120,7 +123,18 @@ mod tests {
         for good in ["abc", "a1b", "my.bucket-1", "123", "a-b.c"] {
             assert!(BucketName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["ab", "Abc", "a_b", "-abc", "abc-", "a..b", "a.-b", "192.168.0.1", "xn--abc", ".abc"] {
+        for bad in [
+            "ab",
+            "Abc",
+            "a_b",
+            "-abc",
+            "abc-",
+            "a..b",
+            "a.-b",
+            "192.168.0.1",
+            "xn--abc",
+            ".abc",
+        ] {
             assert!(BucketName::parse(bad).is_err(), "{bad}");
         }
         assert!(BucketName::parse(&"a".repeat(64)).is_err());
@@ -134,6 +148,9 @@ mod tests {
         assert_eq!(ObjectKey::parse(""), Err(NameError::KeyEmpty));
         assert_eq!(ObjectKey::parse("a\0b"), Err(NameError::KeyNul));
         assert!(ObjectKey::parse(&"k".repeat(1024)).is_ok());
-        assert_eq!(ObjectKey::parse(&"k".repeat(1025)), Err(NameError::KeyTooLong));
+        assert_eq!(
+            ObjectKey::parse(&"k".repeat(1025)),
+            Err(NameError::KeyTooLong)
+        );
     }
 }

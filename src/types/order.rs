@@ -64,7 +64,10 @@ pub struct Order {
 
 impl Order {
     /// Before every change.
-    pub const ZERO: Order = Order { epoch: Epoch(0), sequence: 0 };
+    pub const ZERO: Order = Order {
+        epoch: Epoch(0),
+        sequence: 0,
+    };
 
     /// An order from its parts.
     pub fn new(epoch: Epoch, sequence: u64) -> Self {
@@ -81,7 +84,10 @@ impl Order {
         let packed = u128::from_be_bytes(bytes);
         let low = u64::try_from(packed & u128::from(u64::MAX)).unwrap_or(0);
         let high = u64::try_from(packed >> 64).unwrap_or(0);
-        Self { epoch: Epoch(high), sequence: low }
+        Self {
+            epoch: Epoch(high),
+            sequence: low,
+        }
     }
 }
 
@@ -129,7 +135,11 @@ impl VersionId {
             return Ok(Self::Null);
         }
         let order = Order::from_bytes(Uuid::parse(text)?.to_bytes());
-        if order == Order::ZERO { Err(IdError) } else { Ok(Self::Born(order)) }
+        if order == Order::ZERO {
+            Err(IdError)
+        } else {
+            Ok(Self::Born(order))
+        }
     }
 }
 
@@ -175,7 +185,12 @@ mod tests {
         let born = VersionId::Born(Order::new(Epoch::new(3, 77), 12));
         assert_eq!(VersionId::parse(&born.to_string()), Ok(born));
         assert_eq!(VersionId::parse("null"), Ok(VersionId::Null));
-        for bad in ["", "x", "00000000-0000-0000-0000-000000000000", "é0000000-0000-0000-0000-00000000000"] {
+        for bad in [
+            "",
+            "x",
+            "00000000-0000-0000-0000-000000000000",
+            "é0000000-0000-0000-0000-00000000000",
+        ] {
             assert!(VersionId::parse(bad).is_err(), "{bad}");
         }
     }

@@ -29,7 +29,11 @@ impl RangeSpec {
             Self::Last(0) => return Err(RangeError { len }),
             Self::Last(count) => (len.saturating_sub(count), len),
         };
-        if start >= len { Err(RangeError { len }) } else { Ok(ByteRange { start, end }) }
+        if start >= len {
+            Err(RangeError { len })
+        } else {
+            Ok(ByteRange { start, end })
+        }
     }
 }
 

@@ -96,3 +96,31 @@ impl Head {
         }
     }
 }
+
+impl std::fmt::Display for Etag {
+    /// Without quotes, as S3 writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sum, parts) = match self {
+            Self::Md5(sum) => (sum, None),
+            Self::Parts(sum, parts) => (sum, Some(parts)),
+        };
+        for byte in sum {
+            write!(f, "{byte:02x}")?;
+        }
+        parts.map_or(Ok(()), |parts| write!(f, "-{parts}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etags_read_as_s3_writes_them() {
+        assert_eq!(Etag::Md5([0xab; 16]).to_string(), "ab".repeat(16));
+        assert_eq!(
+            Etag::Parts([1; 16], 12).to_string(),
+            format!("{}-12", "01".repeat(16))
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! One change at a time per register (commit rule 4).
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use drive::Register;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::Error;
+
+const SHARDS: usize = 64;
+
+struct Gate {
+    turn: Arc<Semaphore>,
+    users: usize,
+}
+
+type Shard = Mutex<HashMap<Arc<Register>, Gate>>;
+
+/// The registers in use and who waits for them.
+pub(crate) struct Gates(Arc<[Shard; SHARDS]>);
+
+impl Gates {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(std::array::from_fn(|_| Mutex::new(HashMap::new()))))
+    }
+
+    /// Waits until nobody else changes the register.
+    pub(crate) async fn enter(&self, register: &Arc<Register>) -> Result<Pass, Error> {
+        let mut hasher = DefaultHasher::new();
+        register.hash(&mut hasher);
+        let shard = usize::try_from(hasher.finish() % 64).unwrap_or(0);
+        let mut pass = Pass {
+            shards: Arc::clone(&self.0),
+            shard,
+            register: Arc::clone(register),
+            permit: None,
+        };
+        let turn = {
+            let mut gates = self.0[shard].lock();
+            let gate = gates
+                .entry(Arc::clone(register))
+                .or_insert_with(|| Gate { turn: Arc::new(Semaphore::new(1)), users: 0 });
+            gate.users += 1;
+            Arc::clone(&gate.turn)
+        };
+        let permit = turn.acquire_owned().await;
+        pass.permit = Some(permit.map_err(|_| Error::Unavailable("shutting down"))?);
+        Ok(pass)
+    }
+}
+
+/// The right to change one register; gives way to the next when dropped.
+pub(crate) struct Pass {
+    shards: Arc<[Shard; SHARDS]>,
+    shard: usize,
+    register: Arc<Register>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let Some(shard) = self.shards.get(self.shard) else { return };
+        let mut gates = shard.lock();
+        drop(self.permit.take());
+        if let Some(gate) = gates.get_mut(&self.register) {
+            gate.users -= 1;
+            if gate.users == 0 {
+                gates.remove(&self.register);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{BucketId, ObjectKey};
+
+    #[tokio::test]
+    async fn one_at_a_time_and_nothing_is_left_behind() {
+        let gates = Gates::new();
+        let key = ObjectKey::parse("k").unwrap();
+        let register = Arc::new(Register::object(BucketId::from_u64(1), &key));
+        let first = gates.enter(&register).await.unwrap();
+        let mut second = Box::pin(gates.enter(&register));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        let second = second.await.unwrap();
+        let abandoned = Box::pin(gates.enter(&register));
+        drop(abandoned);
+        drop(second);
+        assert!(gates.0.iter().all(|shard| shard.lock().is_empty()));
+    }
+}
