@@ -1,1 +1,3 @@
 //! Black-box tests, load and fault programs: real binary, real disks.
+
+pub mod load;
