@@ -1,1 +1,12 @@
-//! The `server` room.
+//! The `sarsen` binary: reads its configuration, builds the rooms, opens the doors, shuts down.
+//!
+//! The only room that knows all others, and the only one that reads flags and variables. It
+//! must not know what an object is: what a request means is for the doors.
+
+mod config;
+
+pub use config::{
+    Address, Banner, CertificateFiles, ClusterSecret, Config, Credential, Environment,
+    Error as ConfigError, Limits, LogFormat, MetricsAccess, Output, Pool, ProcessEnvironment,
+    Secret, Tls, load,
+};
