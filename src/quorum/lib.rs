@@ -1,1 +1,37 @@
-//! The `quorum` room.
+//! The commit rules as pure decisions: what a set of answers proves about one register (one key's
+//! history), when a write counts, what may be shown, repaired, collected or thrown away.
+//!
+//! Rules are cited by number: those of this room's `README.md`.
+//! The store, the simulation and the model in `tests/` all run these very functions.
+//!
+//! This room must not know what a drive, a node, a message or a clock is: it counts answers by
+//! their place in the set. Whoever calls it fences, sends, waits and retries.
+//!
+//! How the histories of versioned buckets chain: `prev` of a version's first row is what
+//! [`History::prev`] gave, and later rows of the version copy it. Births of versions that lie
+//! strictly between `prev` and `born` of a decided row were voided, and stay void, also when a
+//! drive comes back that holds some.
+
+mod ballot;
+mod collect;
+mod heal;
+mod history;
+mod list;
+mod places;
+mod read;
+mod sequencer;
+mod tally;
+#[cfg(test)]
+mod testing;
+mod touch;
+
+pub use ballot::{Ballot, Sighting, Want};
+pub use collect::{Discardable, discardable, may_collect};
+pub use heal::{HealPlan, Shard, heal};
+pub use history::{Decided, History};
+pub use list::{Listing, list};
+pub use places::Places;
+pub use read::{ReadDecision, VersionsDecision, read, read_versions, reasked};
+pub use sequencer::Sequencer;
+pub use tally::{Tally, Verdict, may_begin};
+pub use touch::{Touch, first_touch};
