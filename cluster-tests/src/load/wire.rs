@@ -393,3 +393,91 @@ fn digest(bodies: &Bodies, seed: u64, size: u64) -> String {
 fn malformed(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("malformed answer: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::{Bodies, Check, Connection, Endpoint, Payload, Request, Signer, Want};
+
+    const GET: Request<'_> = Request {
+        method: "GET",
+        path: "/b/k",
+        query: "",
+        body: None,
+    };
+
+    /// A connection to a server that answers one request per script line, on a connection of its
+    /// own each, and then closes it.
+    async fn scripted(answers: Vec<Vec<u8>>) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+                stream.write_all(&answer).await.unwrap();
+            }
+        });
+        let endpoint = Endpoint {
+            address,
+            signer: Signer::new("a", "b", "c"),
+            payload: Payload::Unsigned,
+        };
+        Connection::new(endpoint, Bodies::new())
+    }
+
+    fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+        let mut answer = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
+        answer.extend_from_slice(body);
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_is_an_error() {
+        let short = answer("200 OK\r\ncontent-length: 10", b"short");
+        let mut connection = scripted(vec![short]).await;
+        assert!(connection.exchange(&GET, Want::Text).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn wrong_bytes_are_seen_and_right_ones_pass() {
+        let bodies = Bodies::new();
+        let seed = bodies.seed("/b/k");
+        let right = bodies.piece(seed, 0, 1000);
+        let mut wrong = right.to_vec();
+        wrong[256] ^= 1;
+        let head = "200 OK\r\nContent-Length: 1000";
+        let mut connection = scripted(vec![answer(head, &right), answer(head, &wrong)]).await;
+        let want = Want::Object {
+            seed,
+            check: Check::Sample,
+        };
+        let reply = connection.exchange(&GET, want).await.unwrap();
+        assert!(reply.intact);
+        // The server closed the kept connection: the second request opens another.
+        let reply = connection.exchange(&GET, want).await.unwrap();
+        assert_eq!(
+            (reply.status, reply.length, reply.intact),
+            (200, 1000, false)
+        );
+    }
+
+    #[tokio::test]
+    async fn chunks_are_joined_and_an_error_keeps_its_text() {
+        let chunks = b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
+        let chunked = answer("200 OK\r\nTransfer-Encoding: chunked", chunks);
+        let refused = answer("503 Slow Down\r\ncontent-length: 4", b"busy");
+        let mut connection = scripted(vec![chunked, refused]).await;
+        let reply = connection.exchange(&GET, Want::Text).await.unwrap();
+        assert_eq!(reply.text, b"abc0123456789");
+        let want = Want::Object {
+            seed: 0,
+            check: Check::Full,
+        };
+        let reply = connection.exchange(&GET, want).await.unwrap();
+        assert_eq!((reply.status, reply.text.as_slice()), (503, &b"busy"[..]));
+    }
+}
