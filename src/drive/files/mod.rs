@@ -1,0 +1,34 @@
+//! The files of a drive: its identity, and the shard files of larger objects.
+//!
+//! Knows names, bytes and syncs; nothing of rows, registers' meaning, or erasure codes.
+
+mod aligned;
+mod entries;
+mod fault;
+mod format;
+mod header;
+mod identity;
+mod inspect;
+mod open_files;
+mod probe;
+mod root;
+#[cfg(test)]
+mod scratch;
+mod shards;
+#[cfg(test)]
+mod shards_tests;
+mod staging;
+mod walk;
+
+pub use format::{FormatError, format};
+pub use identity::Formatted;
+pub use inspect::{Found, inspect};
+
+pub(crate) use aligned::AlignedBuffer;
+pub(crate) use fault::from_errno;
+pub(crate) use root::{Access, Root, Space};
+#[cfg(test)]
+pub(crate) use scratch::Scratch;
+pub(crate) use shards::{Published, ShardFiles};
+pub(crate) use staging::StageFile;
+pub(crate) use walk::{Walk, Walked, WalkedHeader};

@@ -1,0 +1,188 @@
+//! A shard file while it is written: in `tmp/`, past the page cache, gone if not finished.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+use types::DataId;
+
+use super::aligned::{ALIGNMENT, AlignedBuffer};
+use super::entries;
+use super::fault::from_errno;
+use super::header::{HEADER_LEN, Header};
+use crate::contract::{Error, Identity};
+use crate::register::Register;
+
+/// A file in `tmp/`, removed when this is dropped unless it moved on.
+#[derive(Debug)]
+pub(super) struct TmpFile {
+    tmp: Arc<OwnedFd>,
+    name: String,
+    moved: bool,
+}
+
+impl TmpFile {
+    /// Moves it to `name` in `directory`. The caller syncs the directory.
+    pub(super) fn rename(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.tmp, &self.name, directory, name)?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for TmpFile {
+    fn drop(&mut self) {
+        if !self.moved {
+            // What stays behind is removed when the drive is opened next.
+            let _ = rustix::fs::unlinkat(&self.tmp, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Writes one shard file. Every method blocks; after an error the file is useless and the value
+/// is to be dropped, which removes it.
+#[derive(Debug)]
+pub(crate) struct StageFile {
+    place: TmpFile,
+    file: OwnedFd,
+    header: Header,
+    direct: bool,
+    // Everything before this offset, a multiple of the alignment, is in the file.
+    written: u64,
+    // What comes there: less than one block.
+    tail: Vec<u8>,
+}
+
+impl StageFile {
+    pub(super) fn create(
+        tmp: &Arc<OwnedFd>,
+        identity: &Identity,
+        data: DataId,
+        register: Register,
+    ) -> Result<Self, Errno> {
+        let name = format!("{data}.{}", entries::random_suffix()?);
+        let (file, direct) = match entries::create_file(tmp, &name, OFlags::DIRECT) {
+            // Some kernels make the file before they refuse the flag.
+            Err(Errno::INVAL) => {
+                let _ = rustix::fs::unlinkat(tmp, &name, AtFlags::empty());
+                (entries::create_file(tmp, &name, OFlags::empty())?, false)
+            }
+            created => (created?, true),
+        };
+        let place = TmpFile {
+            tmp: Arc::clone(tmp),
+            name,
+            moved: false,
+        };
+        let header = Header::new(identity, data, register, 0);
+        // The first block is zeros until the length is known.
+        Ok(Self {
+            place,
+            file,
+            header,
+            direct,
+            written: 0,
+            tail: vec![0; HEADER_LEN],
+        })
+    }
+
+    /// Whose file it is.
+    pub(crate) fn data(&self) -> DataId {
+        self.header.data
+    }
+
+    /// Appends frames: one copy into `buffer`, then whole blocks to the disk.
+    pub(crate) fn append(
+        &mut self,
+        frames: &[Bytes],
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(), Error> {
+        buffer.clear();
+        buffer.fill(&self.tail);
+        for frame in frames {
+            let mut rest = frame.as_ref();
+            while !rest.is_empty() {
+                rest = buffer.fill(rest);
+                if buffer.is_full() {
+                    self.write_blocks(buffer)?;
+                    buffer.clear();
+                }
+            }
+            self.header.frames_len += frame.len() as u64;
+        }
+        self.write_blocks(buffer)?;
+        let (_, tail) = buffer.split();
+        self.tail.clear();
+        self.tail.extend_from_slice(tail);
+        Ok(())
+    }
+
+    /// Appends the last frames, writes the header and syncs the file. A sync that fails is not
+    /// tried again: what it lost is unknown.
+    pub(super) fn finish(
+        mut self,
+        frames: &[Bytes],
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(TmpFile, Header), Error> {
+        let header_due = self.written > 0;
+        if !header_due {
+            // Nothing is out yet: the true header goes out with the frames.
+            let added: usize = frames.iter().map(Bytes::len).sum();
+            let header = Header {
+                frames_len: added as u64,
+                ..self.header.clone()
+            };
+            self.tail = encode(&header)?.to_vec();
+        }
+        self.append(frames, buffer)?;
+        if header_due {
+            buffer.clear();
+            buffer.fill(&encode(&self.header)?);
+            self.write_at(buffer.split().0, 0)?;
+        }
+        if !self.tail.is_empty() {
+            // Less than a block cannot go out directly, and padding would have to be cut off.
+            self.leave_direct()?;
+            entries::write_all(&self.file, &self.tail, self.written).map_err(from_errno)?;
+        }
+        rustix::fs::fdatasync(&self.file).map_err(from_errno)?;
+        Ok((self.place, self.header))
+    }
+
+    fn write_blocks(&mut self, buffer: &AlignedBuffer) -> Result<(), Error> {
+        let (blocks, _) = buffer.split();
+        self.write_at(blocks, self.written)?;
+        self.written += blocks.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&mut self, blocks: &[u8], offset: u64) -> Result<(), Error> {
+        match entries::write_all(&self.file, blocks, offset) {
+            // Opened directly but refused at the first write, or blocks larger than ours.
+            Err(Errno::INVAL) if self.direct => {
+                self.leave_direct()?;
+                entries::write_all(&self.file, blocks, offset).map_err(from_errno)
+            }
+            written => written.map_err(from_errno),
+        }
+    }
+
+    fn leave_direct(&mut self) -> Result<(), Error> {
+        if self.direct {
+            let flags = rustix::fs::fcntl_getfl(&self.file).map_err(from_errno)?;
+            rustix::fs::fcntl_setfl(&self.file, flags - OFlags::DIRECT).map_err(from_errno)?;
+            self.direct = false;
+        }
+        Ok(())
+    }
+}
+
+fn encode(header: &Header) -> Result<[u8; HEADER_LEN], Error> {
+    header
+        .encode()
+        .ok_or(Error::Corrupt("register is too long for a shard file"))
+}
+
+const _: () = assert!(HEADER_LEN == ALIGNMENT, "frames begin at a block");
