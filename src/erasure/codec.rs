@@ -4,7 +4,7 @@ use types::Geometry;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::matrix::{Matrix, Row, ZERO, encoding, invert, multiply};
+use crate::matrix::{Matrix, Row, ZERO, encoding, invert, multiply_row};
 
 const SHARDS_MAX: usize = Geometry::DRIVES_MAX;
 
@@ -92,14 +92,13 @@ impl Codec {
         }
         let decoding = invert(&chosen, needed)
             .expect("any k rows of a Vandermonde matrix, and so of this one, are independent");
-        let solved = multiply(&self.encoding, &decoding, needed);
         let (inputs, _) = inputs.split_at(needed);
 
         // At most 16 at a time, since `want` may name a shard more than once.
         for (want, out) in want.chunks(SHARDS_MAX).zip(out.chunks_mut(SHARDS_MAX)) {
             let mut rows: [Row; SHARDS_MAX] = ZERO;
             for (row, shard) in rows.iter_mut().zip(want) {
-                *row = solved[*shard];
+                *row = multiply_row(&self.encoding[*shard], &decoding, needed);
             }
             let (rows, _) = rows.split_at(want.len());
             self.kernel.combine(rows, inputs, out);

@@ -16,8 +16,9 @@ pub(crate) const NIBBLES: &[[[u8; 16]; 2]; 256] = &nibble_table();
 #[cfg(target_arch = "x86_64")]
 pub(crate) const AFFINE: &[u64; 256] = &affine_table();
 
-const fn double(a: u8) -> u8 {
-    (a << 1) ^ if a & 0x80 != 0 { POLYNOMIAL_LOW } else { 0 }
+/// `2 · a`, without a branch, so that loops over it become vectors.
+pub(crate) const fn double(a: u8) -> u8 {
+    (a << 1) ^ ((a >> 7) * POLYNOMIAL_LOW)
 }
 
 const fn multiplication_table() -> [[u8; 256]; 256] {
@@ -84,12 +85,17 @@ pub(crate) fn multiply(a: u8, b: u8) -> u8 {
 
 /// The `b` with `a · b = 1`; `None` for zero.
 pub(crate) fn invert(a: u8) -> Option<u8> {
-    (0..=u8::MAX).find(|b| multiply(a, *b) == 1)
+    // The units of the field are a group of 255 elements.
+    (a != 0).then(|| power(a, 254))
 }
 
 /// `a` to the power of `exponent`; `0^0 = 1`.
 pub(crate) fn power(a: u8, exponent: usize) -> u8 {
-    (0..exponent).fold(1, |product, _| multiply(product, a))
+    let bits = (0..usize::BITS).rev().map(|bit| exponent >> bit & 1 == 1);
+    bits.skip_while(|bit| !bit).fold(1, |product, bit| {
+        let square = multiply(product, product);
+        if bit { multiply(square, a) } else { square }
+    })
 }
 
 #[cfg(test)]

@@ -32,12 +32,15 @@ pub(crate) fn encoding(geometry: Geometry) -> Matrix {
 }
 
 /// `left · right`, where `side` columns of `left` meet `side` rows of `right`.
-pub(crate) fn multiply(left: &Matrix, right: &Matrix, side: usize) -> Matrix {
-    let mut product = ZERO;
-    for (out, row) in product.iter_mut().zip(left) {
-        for (coefficient, addend) in row.iter().zip(right).take(side) {
-            add_scaled(out, *coefficient, addend);
-        }
+fn multiply(left: &Matrix, right: &Matrix, side: usize) -> Matrix {
+    left.map(|row| multiply_row(&row, right, side))
+}
+
+/// `row · right`, where `side` elements of `row` meet `side` rows of `right`.
+pub(crate) fn multiply_row(row: &Row, right: &Matrix, side: usize) -> Row {
+    let mut product = [0; SIDE_MAX];
+    for (coefficient, addend) in row.iter().zip(right).take(side) {
+        add_scaled(&mut product, *coefficient, addend);
     }
     product
 }
@@ -67,12 +70,18 @@ pub(crate) fn invert(matrix: &Matrix, side: usize) -> Option<Matrix> {
 }
 
 fn scale_row(row: &mut Row, factor: u8) {
+    if factor == 1 {
+        return;
+    }
     for cell in row {
         *cell = multiply_elements(*cell, factor);
     }
 }
 
 fn add_scaled(out: &mut Row, factor: u8, addend: &Row) {
+    if factor == 0 {
+        return; // Most factors: data shards that are there need no solving.
+    }
     for (cell, other) in out.iter_mut().zip(addend) {
         *cell ^= multiply_elements(factor, *other);
     }
