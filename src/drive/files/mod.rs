@@ -9,6 +9,8 @@ mod format;
 mod header;
 mod identity;
 mod inspect;
+#[cfg(test)]
+mod mount_tests;
 mod open_files;
 mod probe;
 mod root;
@@ -17,8 +19,12 @@ mod scratch;
 mod shards;
 #[cfg(test)]
 mod shards_tests;
+mod stages;
+#[cfg(test)]
+mod stages_tests;
 mod staging;
 mod walk;
+mod workers;
 
 pub use format::{FormatError, format};
 pub use identity::Formatted;
@@ -30,5 +36,7 @@ pub(crate) use root::{Access, Root, Space};
 #[cfg(test)]
 pub(crate) use scratch::Scratch;
 pub(crate) use shards::{Published, ShardFiles};
+pub(crate) use stages::Stages;
 pub(crate) use staging::StageFile;
 pub(crate) use walk::{Walk, Walked, WalkedHeader};
+pub(crate) use workers::{Job, Submitter, ThreadBuffer, Workers};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ pub(crate) struct ShardFiles {
     shards: OwnedFd,
     tmp: Arc<OwnedFd>,
     open_files: OpenFiles,
+    sync_failed: AtomicBool,
     // Whole and synced, waiting for their commit.
     waiting: Mutex<HashMap<DataId, Waiting>>,
 }
@@ -68,6 +70,7 @@ impl ShardFiles {
             shards,
             tmp: Arc::new(tmp),
             open_files: OpenFiles::new(OPEN_FILES_MAX),
+            sync_failed: AtomicBool::new(false),
             waiting: Mutex::default(),
         })
     }
@@ -84,12 +87,13 @@ impl ShardFiles {
     /// for the same data id gives way.
     pub(crate) fn finish(
         &self,
-        file: StageFile,
+        mut file: StageFile,
         frames: &[Bytes],
         buffer: &mut AlignedBuffer,
     ) -> Result<Staged, Error> {
         let data = file.data();
-        let (place, header) = file.finish(frames, buffer)?;
+        file.complete(frames, buffer)?;
+        let (place, header) = file.sync().inspect_err(|error| self.note_sync(error))?;
         let waiting = Waiting {
             place,
             frames_len: header.frames_len,
@@ -168,9 +172,17 @@ impl ShardFiles {
     pub(crate) fn sync_directories(&self, mut published: Vec<Published>) -> Result<(), Error> {
         published.sort_unstable_by_key(|file| file.fan_out);
         published.dedup_by_key(|file| file.fan_out);
-        published
-            .iter()
-            .try_for_each(|file| rustix::fs::fsync(&file.directory).map_err(from_errno))
+        for file in &published {
+            let synced = rustix::fs::fsync(&file.directory).map_err(from_errno);
+            synced.inspect_err(|error| self.note_sync(error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a sync ever failed with an I/O error. The file it was about is not used, but the
+    /// drive is suspect from then on.
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Relaxed)
     }
 
     /// `len` bytes of frames from `offset`. The header and the exact length of the file are
@@ -296,6 +308,12 @@ impl ShardFiles {
             self.open_files.forget(name);
         }
         Ok(file)
+    }
+
+    fn note_sync(&self, error: &Error) {
+        if matches!(error, Error::Io(_)) {
+            self.sync_failed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Tries again without the open files if the process has no descriptors left.

@@ -119,13 +119,12 @@ impl StageFile {
         Ok(())
     }
 
-    /// Appends the last frames, writes the header and syncs the file. A sync that fails is not
-    /// tried again: what it lost is unknown.
-    pub(super) fn finish(
-        mut self,
+    /// Appends the last frames and writes the header: the file is whole, but not yet synced.
+    pub(super) fn complete(
+        &mut self,
         frames: &[Bytes],
         buffer: &mut AlignedBuffer,
-    ) -> Result<(TmpFile, Header), Error> {
+    ) -> Result<(), Error> {
         let header_due = self.written > 0;
         if !header_due {
             // Nothing is out yet: the true header goes out with the frames.
@@ -147,6 +146,11 @@ impl StageFile {
             self.leave_direct()?;
             entries::write_all(&self.file, &self.tail, self.written).map_err(from_errno)?;
         }
+        Ok(())
+    }
+
+    /// Syncs a complete file. A sync that fails is not tried again: what it lost is unknown.
+    pub(super) fn sync(self) -> Result<(TmpFile, Header), Error> {
         rustix::fs::fdatasync(&self.file).map_err(from_errno)?;
         Ok((self.place, self.header))
     }
