@@ -84,6 +84,7 @@ struct Findings {
     /// The store did not open, or a row could not be read.
     not_opened: u64,
     first: Option<String>,
+    first_unopened: Option<String>,
 }
 
 /// Runs the cuts and prints the findings.
@@ -117,7 +118,10 @@ pub fn run(options: &Options) -> Result<()> {
         findings.not_opened,
         started.elapsed().as_secs_f64() / options.cuts as f64
     );
-    if let Some(first) = findings.first {
+    for first in [findings.first, findings.first_unopened]
+        .into_iter()
+        .flatten()
+    {
         println!("  first: {first}");
     }
     Ok(())
@@ -162,14 +166,7 @@ fn cycle(
     writer.kill()?;
     writer.wait()?;
     let acknowledged = reader.join().ok().context("the reader panicked")?;
-    let last_words = errors.join().unwrap_or_default();
-    if died {
-        findings.not_opened += 1;
-        findings.first.get_or_insert(format!(
-            "cut {cut}: the writer ended: {}",
-            last_words.trim()
-        ));
-    }
+    let mut words = errors.join().unwrap_or_default();
     disk.unmount();
     disk.mount()?;
     findings.acknowledged += acknowledged.len() as u64;
@@ -183,11 +180,15 @@ fn cycle(
     let status = verifier.wait()?;
     let text = errors.join().unwrap_or_default();
     disk.unmount();
-    if !status.success() {
+    if died || !status.success() {
+        if !died {
+            words = text;
+        }
+        let words = words.lines().next().unwrap_or_default();
         findings.not_opened += 1;
         findings
-            .first
-            .get_or_insert(format!("cut {cut}: {}", text.trim()));
+            .first_unopened
+            .get_or_insert(format!("cut {cut}: {words}"));
         // Nothing can be said about later cuts on this store.
         disk.format()?;
         expected.clear();
