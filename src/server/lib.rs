@@ -3,10 +3,23 @@
 //! The only room that knows all others, and the only one that reads flags and variables. It
 //! must not know what an object is: what a request means is for the doors.
 
+mod assemble;
+mod banner;
 mod config;
+mod front;
+mod health;
+mod listen;
+mod metrics;
+mod shutdown;
+mod telemetry;
+mod tls;
 
+pub use assemble::{Error as StartError, run};
 pub use config::{
     Address, Banner, CertificateFiles, ClusterSecret, Config, Credential, Environment,
     Error as ConfigError, Limits, LogFormat, MetricsAccess, Output, Pool, ProcessEnvironment,
     Secret, Tls, load,
 };
+pub use listen::BindError;
+pub use telemetry::Error as TelemetryError;
+pub use tls::Error as TlsError;

@@ -1,0 +1,139 @@
+//! What every node answers beside S3: probes and metrics. All else goes on to the S3 door.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+use crate::config::MetricsAccess;
+use crate::health::{HealthView, Probe, answer};
+use crate::listen::{Caller, Service};
+use crate::metrics::{Facts, Metrics, Section, render, verify_token};
+
+/// What a node knows of itself.
+pub(crate) trait Node: Send + Sync + 'static {
+    /// How it and its sets are.
+    fn health(&self) -> HealthView;
+
+    /// What its rooms say for a page of metrics.
+    fn facts(&self) -> Facts;
+
+    /// The secret of an access key that may read metrics.
+    fn metrics_secret(&self, access_key: &str) -> Option<String>;
+}
+
+/// A service that answers probes and metrics itself.
+pub(crate) struct Front<N, S> {
+    node: Arc<N>,
+    metrics: Arc<Metrics>,
+    access: MetricsAccess,
+    inner: S,
+    operation: OperationOf,
+}
+
+/// Tells which operation, such as `PutObject`, an answer of the S3 door belongs to.
+pub(crate) type OperationOf = fn(&Extensions) -> Option<&'static str>;
+
+impl<N: Node, S: Service> Front<N, S> {
+    /// Stands in front of `inner`.
+    pub(crate) fn new(
+        node: Arc<N>,
+        metrics: Arc<Metrics>,
+        access: MetricsAccess,
+        inner: S,
+        operation: OperationOf,
+    ) -> Self {
+        Self {
+            node,
+            metrics,
+            access,
+            inner,
+            operation,
+        }
+    }
+
+    /// The answer to a request that is not for S3.
+    fn own_answer(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Option<Response<Full<Bytes>>> {
+        if !path.starts_with("/minio/") || !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        if let Some(probe) = Probe::parse(path, query) {
+            return Some(probed(probe, &self.node.health()));
+        }
+        let section = Section::parse(path)?;
+        if !self.may_read_metrics(headers) {
+            return Some(forbidden());
+        }
+        let page = render(section, &self.metrics, &self.node.facts());
+        let mut response = Response::new(Full::from(page));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        Some(response)
+    }
+
+    fn may_read_metrics(&self, headers: &HeaderMap) -> bool {
+        if self.access == MetricsAccess::Public {
+            return true;
+        }
+        let value = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.strip_prefix("Bearer "));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let secret_of = |user: &str| self.node.metrics_secret(user);
+        token
+            .and_then(|token| verify_token(token.trim(), now, secret_of))
+            .is_some()
+    }
+}
+
+impl<N: Node, S: Service> Service for Front<N, S> {
+    type Body = Either<Full<Bytes>, S::Body>;
+
+    async fn call(&self, request: Request<Incoming>, caller: Caller) -> Response<Self::Body> {
+        let uri = request.uri();
+        let headers = request.headers();
+        if let Some(own) = self.own_answer(request.method(), uri.path(), uri.query(), headers) {
+            return own.map(Either::Left);
+        }
+        let begun = Instant::now();
+        let response = self.inner.call(request, caller).await;
+        if let Some(operation) = (self.operation)(response.extensions()) {
+            self.metrics
+                .called(operation, response.status().as_u16(), begun.elapsed());
+        }
+        response.map(Either::Right)
+    }
+}
+
+fn probed(probe: Probe, view: &HealthView) -> Response<Full<Bytes>> {
+    let answer = answer(probe, view);
+    let mut response = Response::new(Full::default());
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn forbidden() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from("a bearer token of a user is needed\n"));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
+}

@@ -1,0 +1,262 @@
+//! The clock of a connection: how long a client may be silent, and how long it may take to send
+//! the head of a request. Counts the bytes that pass, too.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::metrics::Metrics;
+
+/// Bounds of one connection's patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// From the first byte of a request to the end of its head.
+    pub(crate) head: Duration,
+    /// Between requests.
+    pub(crate) idle: Duration,
+}
+
+/// What a connection is doing; shared by its stream and its requests.
+#[derive(Debug, Default)]
+pub(crate) struct Activity(AtomicU8);
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+impl Activity {
+    /// A head has arrived: from here on, deadlines are the door's.
+    pub(crate) fn busy(&self) {
+        self.0.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The answer is complete.
+    pub(crate) fn idle(&self) {
+        self.0.store(IDLE, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == BUSY
+    }
+
+    /// Bytes arrived; true if they begin a request.
+    fn heard(&self) -> bool {
+        self.0
+            .compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+/// A stream that fails with `TimedOut` when its client is too slow.
+pub(crate) struct Paced<S> {
+    inner: S,
+    activity: Arc<Activity>,
+    metrics: Arc<Metrics>,
+    patience: Patience,
+    /// When patience ends; moves with what the connection does. None while the door has it.
+    deadline: Option<Instant>,
+    /// Fires at or before the deadline, so that most requests never touch the timer.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> Paced<S> {
+    pub(crate) fn new(
+        inner: S,
+        activity: Arc<Activity>,
+        metrics: Arc<Metrics>,
+        patience: Patience,
+    ) -> Self {
+        let deadline = Instant::now() + patience.head;
+        let alarm = Box::pin(sleep_until(deadline));
+        Self {
+            inner,
+            activity,
+            metrics,
+            patience,
+            deadline: Some(deadline),
+            alarm,
+        }
+    }
+
+    /// Called when nothing is to be read: is patience at its end? While a request is answered the
+    /// alarm only looks again from time to time, since nobody says when that ends; so an idle
+    /// connection is closed after one to two times its patience.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let busy = self.activity.is_busy();
+            if busy {
+                self.deadline = None;
+            }
+            let look = self
+                .deadline
+                .unwrap_or_else(|| Instant::now() + self.patience.idle);
+            if !busy {
+                self.deadline = Some(look);
+            }
+            if look < self.alarm.deadline() {
+                self.alarm.as_mut().reset(look);
+            }
+            ready!(self.alarm.as_mut().poll(cx));
+            if !busy && Instant::now() >= look {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            self.alarm.as_mut().reset(look);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.inner).poll_read(cx, buf) {
+            let read = buf.filled().len().saturating_sub(before);
+            self.metrics.received(read);
+            if read > 0 && self.activity.heard() {
+                self.deadline = Some(Instant::now() + self.patience.head);
+            }
+            return Poll::Ready(result);
+        }
+        self.poll_patience(cx).map(Err)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.metrics.sent(sent);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
+        self.metrics.sent(sent);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+    };
+
+    fn paced() -> (Paced<DuplexStream>, DuplexStream, Arc<Activity>) {
+        let (ours, theirs) = duplex(64);
+        let activity = Arc::new(Activity::default());
+        let metrics = Arc::new(Metrics::new());
+        (
+            Paced::new(ours, Arc::clone(&activity), metrics, PATIENCE),
+            theirs,
+            activity,
+        )
+    }
+
+    async fn seconds_until_refused(stream: &mut Paced<DuplexStream>) -> u64 {
+        let start = Instant::now();
+        let mut byte = [0];
+        while stream.read(&mut byte).await.map_err(|error| error.kind())
+            != Err(io::ErrorKind::TimedOut)
+        {}
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_speaks_is_let_go() {
+        let (mut stream, _theirs, _) = paced();
+        assert_eq!(seconds_until_refused(&mut stream).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_head_is_cut_however_it_dribbles() {
+        let (mut stream, mut theirs, _) = paced();
+        let dribble = async {
+            for _ in 0..30 {
+                theirs.write_all(b"x").await.ok();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (seconds, ()) = tokio::join!(seconds_until_refused(&mut stream), dribble);
+        assert_eq!(seconds, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_waits_and_an_idle_one_not_for_ever() {
+        let (mut stream, mut theirs, activity) = paced();
+        theirs.write_all(b"head").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        activity.busy();
+        let hour = Duration::from_secs(3600);
+        let waited = tokio::time::timeout(hour, stream.read(&mut [0])).await;
+        assert!(
+            waited.is_err(),
+            "nothing happens while a request is answered"
+        );
+        activity.idle();
+        assert!((75..=150).contains(&seconds_until_refused(&mut stream).await));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_turns_idle_unseen_is_let_go_too() {
+        let (mut stream, mut theirs, activity) = paced();
+        theirs.write_all(b"head").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        activity.busy();
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            activity.idle();
+        };
+        let (seconds, ()) = tokio::join!(seconds_until_refused(&mut stream), end);
+        assert!((75..=150).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_head_after_idling_has_its_own_deadline() {
+        let (mut stream, mut theirs, activity) = paced();
+        activity.busy();
+        let moment = Duration::from_millis(1);
+        tokio::time::timeout(moment, stream.read(&mut [0]))
+            .await
+            .unwrap_err();
+        activity.idle();
+        let minute = Duration::from_secs(60);
+        tokio::time::timeout(minute, stream.read(&mut [0]))
+            .await
+            .unwrap_err();
+        theirs.write_all(b"x").await.unwrap();
+        assert_eq!(seconds_until_refused(&mut stream).await, 10);
+    }
+}

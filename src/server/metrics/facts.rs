@@ -1,0 +1,83 @@
+//! What there is to know at the moment of a scrape, and on which page.
+
+use crate::health::HealthView;
+
+/// The pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// The cluster: capacity, drives, health, repair.
+    Cluster,
+    /// This node: its process, its drives and its requests.
+    Node,
+    /// Each bucket.
+    Bucket,
+    /// Resources of this node, drive by drive.
+    Resource,
+}
+
+impl Section {
+    /// The section that a path names, if it names one.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        match path.strip_prefix("/minio/v2/metrics/")? {
+            "cluster" => Some(Self::Cluster),
+            "node" => Some(Self::Node),
+            "bucket" => Some(Self::Bucket),
+            "resource" => Some(Self::Resource),
+            _ => None,
+        }
+    }
+}
+
+/// What other rooms say at the moment of a scrape.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Facts {
+    /// This node, as `host:port`.
+    pub(crate) server: String,
+    /// The sets.
+    pub(crate) health: HealthView,
+    /// Every drive.
+    pub(crate) drives: Vec<DriveFacts>,
+    /// Every bucket.
+    pub(crate) buckets: Vec<BucketFacts>,
+    /// What repair has done since the start.
+    pub(crate) heal: HealFacts,
+}
+
+/// One drive at the moment of a scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DriveFacts {
+    /// Its directory.
+    pub(crate) path: String,
+    /// Whether it answers.
+    pub(crate) online: bool,
+    /// Size of its file system.
+    pub(crate) total_bytes: u64,
+    /// What is free there.
+    pub(crate) free_bytes: u64,
+    /// Operations that missed their deadline.
+    pub(crate) timeouts: u64,
+    /// Operations that failed.
+    pub(crate) errors: u64,
+}
+
+/// One bucket at the moment of a scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BucketFacts {
+    /// Its name.
+    pub(crate) name: String,
+    /// Objects in it, as counted by the last scrub.
+    pub(crate) objects: u64,
+    /// Bytes of these objects.
+    pub(crate) bytes: u64,
+}
+
+/// What repair has done since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HealFacts {
+    /// Objects looked at.
+    pub(crate) scanned: u64,
+    /// Objects made whole.
+    pub(crate) healed: u64,
+    /// Objects that could not be made whole.
+    pub(crate) failed: u64,
+}

@@ -1,0 +1,534 @@
+//! The pages, family by family.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+
+use crate::metrics::facts::{BucketFacts, DriveFacts, Facts, HealFacts, Section};
+use crate::metrics::page::{Kind, Page};
+use crate::metrics::process::Process;
+use crate::metrics::{Calls, Metrics, TTFB_SECONDS};
+
+/// Writes a page of metrics.
+pub(crate) fn render(section: Section, metrics: &Metrics, facts: &Facts) -> String {
+    let mut page = Page::new(&facts.server);
+    match section {
+        Section::Cluster => {
+            software(&mut page);
+            cluster(&mut page, facts);
+            requests(&mut page, metrics);
+        }
+        Section::Node => {
+            software(&mut page);
+            node_process(&mut page, metrics);
+            drives(&mut page, facts);
+            requests(&mut page, metrics);
+        }
+        Section::Bucket => buckets(&mut page, facts),
+        Section::Resource => drives(&mut page, facts),
+    }
+    page.into_text()
+}
+
+fn software(page: &mut Page) {
+    let name = "minio_software_version_info";
+    page.family(name, Kind::Gauge, "Version of the server.");
+    page.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+fn requests(page: &mut Page, metrics: &Metrics) {
+    let calls = metrics
+        .calls
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    type Count = fn(&Calls) -> u64;
+    let families: [(&str, &str, Count); 4] = [
+        (
+            "minio_s3_requests_total",
+            "S3 requests answered.",
+            |calls| calls.all,
+        ),
+        (
+            "minio_s3_requests_errors_total",
+            "S3 requests answered with an error.",
+            |calls| calls.client_errors + calls.server_errors,
+        ),
+        (
+            "minio_s3_requests_4xx_errors_total",
+            "S3 requests answered with 4xx.",
+            |calls| calls.client_errors,
+        ),
+        (
+            "minio_s3_requests_5xx_errors_total",
+            "S3 requests answered with 5xx.",
+            |calls| calls.server_errors,
+        ),
+    ];
+    for (name, help, count) in families {
+        page.family(name, Kind::Counter, help);
+        for (api, calls) in &calls {
+            page.sample(name, &[("api", &api.to_ascii_lowercase())], count(calls));
+        }
+    }
+    first_bytes(page, &calls);
+    traffic(page, metrics);
+}
+
+fn first_bytes(page: &mut Page, calls: &BTreeMap<&'static str, Calls>) {
+    let name = "minio_s3_requests_ttfb_seconds_distribution";
+    page.family(
+        name,
+        Kind::Histogram,
+        "Seconds until the first byte of an answer.",
+    );
+    let (bucket, sum, count) = (
+        format!("{name}_bucket"),
+        format!("{name}_sum"),
+        format!("{name}_count"),
+    );
+    for (api, calls) in calls {
+        let api = api.to_ascii_lowercase();
+        for (bound, within) in TTFB_SECONDS.iter().zip(calls.ttfb) {
+            page.sample(
+                &bucket,
+                &[("api", &api), ("le", &bound.to_string())],
+                within,
+            );
+        }
+        page.sample(&bucket, &[("api", &api), ("le", "+Inf")], calls.all);
+        page.sample(&sum, &[("api", &api)], calls.ttfb_seconds);
+        page.sample(&count, &[("api", &api)], calls.all);
+    }
+}
+
+fn traffic(page: &mut Page, metrics: &Metrics) {
+    let (received, sent) = metrics.traffic();
+    let mut counter = |name, help, value| page.single(name, Kind::Counter, help, value);
+    counter(
+        "minio_s3_traffic_received_bytes",
+        "Bytes that clients sent.",
+        received,
+    );
+    counter(
+        "minio_s3_traffic_sent_bytes",
+        "Bytes sent to clients.",
+        sent,
+    );
+    counter(
+        "sarsen_request_panics_total",
+        "Requests that ended in a panic.",
+        metrics.panics(),
+    );
+    let in_flight = metrics.in_flight.load(Ordering::Relaxed);
+    page.single(
+        "minio_s3_requests_inflight_total",
+        Kind::Gauge,
+        "Requests in flight.",
+        in_flight,
+    );
+}
+
+fn cluster(page: &mut Page, facts: &Facts) {
+    let online = facts.drives.iter().filter(|drive| drive.online).count();
+    let offline = facts.drives.len() - online;
+    let sum = |bytes: fn(&DriveFacts) -> u64| -> u64 { facts.drives.iter().map(bytes).sum() };
+    let healthy = facts.health.sets.iter().all(|set| set.is_writable());
+    let buckets: (u64, u64) = facts
+        .buckets
+        .iter()
+        .fold((0, 0), |(objects, bytes), bucket| {
+            (objects + bucket.objects, bytes + bucket.bytes)
+        });
+    let mut gauge = |name, help, value: u64| page.single(name, Kind::Gauge, help, value);
+    gauge(
+        "minio_cluster_drive_online_total",
+        "Drives that answer.",
+        online as u64,
+    );
+    gauge(
+        "minio_cluster_drive_offline_total",
+        "Drives that do not answer.",
+        offline as u64,
+    );
+    gauge(
+        "minio_cluster_drive_total",
+        "Drives.",
+        facts.drives.len() as u64,
+    );
+    gauge("minio_cluster_nodes_online_total", "Nodes that answer.", 1);
+    gauge(
+        "minio_cluster_nodes_offline_total",
+        "Nodes that do not answer.",
+        0,
+    );
+    gauge(
+        "minio_cluster_health_status",
+        "1 if every set can be written.",
+        u64::from(healthy),
+    );
+    gauge(
+        "minio_cluster_capacity_raw_total_bytes",
+        "Size of all drives.",
+        sum(|drive| drive.total_bytes),
+    );
+    gauge(
+        "minio_cluster_capacity_raw_free_bytes",
+        "Free on all drives.",
+        sum(|drive| drive.free_bytes),
+    );
+    gauge(
+        "minio_cluster_bucket_total",
+        "Buckets.",
+        facts.buckets.len() as u64,
+    );
+    gauge("minio_cluster_usage_object_total", "Objects.", buckets.0);
+    gauge(
+        "minio_cluster_usage_total_bytes",
+        "Bytes of objects.",
+        buckets.1,
+    );
+    heal(page, facts.heal);
+}
+
+fn heal(page: &mut Page, heal: HealFacts) {
+    let mut counter = |name, help, value: u64| page.single(name, Kind::Counter, help, value);
+    counter(
+        "minio_heal_objects_total",
+        "Objects that repair looked at.",
+        heal.scanned,
+    );
+    counter(
+        "minio_heal_objects_heal_total",
+        "Objects that repair made whole.",
+        heal.healed,
+    );
+    counter(
+        "minio_heal_objects_errors_total",
+        "Objects that repair could not make whole.",
+        heal.failed,
+    );
+}
+
+fn drives(page: &mut Page, facts: &Facts) {
+    type Value = fn(&DriveFacts) -> u64;
+    let families: [(&str, Kind, &str, Value); 6] = [
+        (
+            "minio_node_drive_total_bytes",
+            Kind::Gauge,
+            "Size of a drive.",
+            |drive| drive.total_bytes,
+        ),
+        (
+            "minio_node_drive_free_bytes",
+            Kind::Gauge,
+            "Free on a drive.",
+            |drive| drive.free_bytes,
+        ),
+        (
+            "minio_node_drive_used_bytes",
+            Kind::Gauge,
+            "Used on a drive.",
+            |drive| drive.total_bytes.saturating_sub(drive.free_bytes),
+        ),
+        (
+            "minio_node_drive_errors_timeout",
+            Kind::Counter,
+            "Operations that took too long.",
+            |drive| drive.timeouts,
+        ),
+        (
+            "minio_node_drive_errors_availability",
+            Kind::Counter,
+            "Operations that failed.",
+            |drive| drive.errors,
+        ),
+        (
+            "sarsen_node_drive_online",
+            Kind::Gauge,
+            "1 if a drive answers.",
+            |drive| u64::from(drive.online),
+        ),
+    ];
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for drive in &facts.drives {
+            page.sample(name, &[("drive", &drive.path)], value(drive));
+        }
+    }
+    let online = facts.drives.iter().filter(|drive| drive.online).count();
+    let mut gauge = |name, help, value: usize| page.single(name, Kind::Gauge, help, value);
+    gauge(
+        "minio_node_drive_online_total",
+        "Drives of this node that answer.",
+        online,
+    );
+    gauge(
+        "minio_node_drive_offline_total",
+        "Drives of this node that do not.",
+        facts.drives.len() - online,
+    );
+    gauge(
+        "minio_node_drive_total",
+        "Drives of this node.",
+        facts.drives.len(),
+    );
+}
+
+fn buckets(page: &mut Page, facts: &Facts) {
+    type Value = fn(&BucketFacts) -> u64;
+    let families: [(&str, &str, Value); 2] = [
+        (
+            "minio_bucket_usage_object_total",
+            "Objects of a bucket.",
+            |bucket| bucket.objects,
+        ),
+        (
+            "minio_bucket_usage_total_bytes",
+            "Bytes of a bucket's objects.",
+            |bucket| bucket.bytes,
+        ),
+    ];
+    for (name, help, value) in families {
+        page.family(name, Kind::Gauge, help);
+        for bucket in &facts.buckets {
+            page.sample(name, &[("bucket", &bucket.name)], value(bucket));
+        }
+    }
+}
+
+fn node_process(page: &mut Page, metrics: &Metrics) {
+    let process = Process::read(Path::new("/proc/self"));
+    let started = metrics
+        .started_at
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let uptime = metrics.started.elapsed().as_secs_f64();
+    page.single(
+        "minio_node_process_starttime_seconds",
+        Kind::Gauge,
+        "When the server started.",
+        started,
+    );
+    page.single(
+        "minio_node_process_uptime_seconds",
+        Kind::Gauge,
+        "Seconds since then.",
+        uptime,
+    );
+    let cpu = process.cpu_seconds;
+    page.single(
+        "minio_node_process_cpu_total_seconds",
+        Kind::Counter,
+        "Processor seconds used.",
+        cpu,
+    );
+    let mut gauge = |name, help, value: u64| page.single(name, Kind::Gauge, help, value);
+    gauge(
+        "minio_node_process_resident_memory_bytes",
+        "Resident memory.",
+        process.resident_bytes,
+    );
+    gauge(
+        "minio_node_process_virtual_memory_bytes",
+        "Virtual memory.",
+        process.virtual_bytes,
+    );
+    gauge(
+        "minio_node_file_descriptor_open_total",
+        "Open files.",
+        process.files_open,
+    );
+    gauge(
+        "minio_node_file_descriptor_limit_total",
+        "Open files allowed.",
+        process.files_max,
+    );
+    let mut counter = |name, help, value: u64| page.single(name, Kind::Counter, help, value);
+    counter(
+        "minio_node_io_rchar_bytes",
+        "Bytes read by the process.",
+        process.read_bytes,
+    );
+    counter(
+        "minio_node_io_wchar_bytes",
+        "Bytes written by the process.",
+        process.written_bytes,
+    );
+    counter(
+        "minio_node_syscall_read_total",
+        "Read calls.",
+        process.read_calls,
+    );
+    counter(
+        "minio_node_syscall_write_total",
+        "Write calls.",
+        process.write_calls,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{HealthView, Phase, SetHealth};
+    use std::time::Duration;
+    use types::Geometry;
+
+    fn facts() -> Facts {
+        let drive = |path: &str, online| DriveFacts {
+            path: path.to_owned(),
+            online,
+            total_bytes: 100,
+            free_bytes: 40,
+            timeouts: 0,
+            errors: u64::from(!online),
+        };
+        let geometry = Geometry::new(1, 1).unwrap();
+        let set = SetHealth {
+            geometry,
+            online: 1,
+            local: 1,
+            healing: 0,
+        };
+        Facts {
+            server: "127.0.0.1:9000".to_owned(),
+            health: HealthView {
+                phase: Phase::Serving,
+                sets: vec![set],
+                default_classes: true,
+            },
+            drives: vec![drive("/d1", true), drive("/d2", false)],
+            buckets: vec![BucketFacts {
+                name: "photos".to_owned(),
+                objects: 3,
+                bytes: 30,
+            }],
+            heal: HealFacts {
+                scanned: 9,
+                healed: 2,
+                failed: 1,
+            },
+        }
+    }
+
+    fn value(page: &str, sample: &str) -> f64 {
+        let value = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();
+        page.lines()
+            .find_map(value)
+            .unwrap_or_else(|| panic!("no {sample} in\n{page}"))
+    }
+
+    #[test]
+    fn requests_are_counted_by_operation_and_outcome() {
+        let metrics = Metrics::new();
+        metrics.called("PutObject", 200, Duration::from_millis(60));
+        metrics.called("PutObject", 404, Duration::from_millis(1));
+        metrics.called("PutObject", 503, Duration::from_secs(60));
+        metrics.began();
+        metrics.sent(7);
+        let page = render(Section::Node, &metrics, &facts());
+        let labels = "{api=\"putobject\",server=\"127.0.0.1:9000\"}";
+        assert_eq!(
+            value(&page, &format!("minio_s3_requests_total{labels}")),
+            3.0
+        );
+        assert_eq!(
+            value(&page, &format!("minio_s3_requests_errors_total{labels}")),
+            2.0
+        );
+        assert_eq!(
+            value(
+                &page,
+                &format!("minio_s3_requests_4xx_errors_total{labels}")
+            ),
+            1.0
+        );
+        let ttfb = "minio_s3_requests_ttfb_seconds_distribution";
+        let bound = |le: &str| {
+            let labels = format!("{{api=\"putobject\",le=\"{le}\",server=\"127.0.0.1:9000\"}}");
+            value(&page, &format!("{ttfb}_bucket{labels}"))
+        };
+        assert_eq!(
+            ["0.05", "0.1", "10", "+Inf"].map(bound),
+            [1.0, 2.0, 2.0, 3.0]
+        );
+        let server = "{server=\"127.0.0.1:9000\"}";
+        assert_eq!(
+            value(&page, &format!("minio_s3_requests_inflight_total{server}")),
+            1.0
+        );
+        assert_eq!(
+            value(&page, &format!("minio_s3_traffic_sent_bytes{server}")),
+            7.0
+        );
+        assert!(
+            value(
+                &page,
+                &format!("minio_node_process_resident_memory_bytes{server}")
+            ) > 0.0
+        );
+    }
+
+    #[test]
+    fn the_cluster_page_says_what_is_down() {
+        let page = render(Section::Cluster, &Metrics::new(), &facts());
+        let server = "{server=\"127.0.0.1:9000\"}";
+        let table = [
+            ("minio_cluster_drive_online_total", 1.0),
+            ("minio_cluster_drive_offline_total", 1.0),
+            ("minio_cluster_health_status", 0.0),
+            ("minio_cluster_capacity_raw_free_bytes", 80.0),
+            ("minio_heal_objects_errors_total", 1.0),
+        ];
+        for (name, expected) in table {
+            assert_eq!(value(&page, &format!("{name}{server}")), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_sample_belongs_to_the_family_before_it() {
+        for section in [
+            Section::Cluster,
+            Section::Node,
+            Section::Bucket,
+            Section::Resource,
+        ] {
+            let metrics = Metrics::new();
+            metrics.called("GetObject", 200, Duration::ZERO);
+            let page = render(section, &metrics, &facts());
+            let mut family = "";
+            let mut seen = Vec::new();
+            for line in page.lines() {
+                if let Some(rest) = line.strip_prefix("# TYPE ") {
+                    family = rest.split(' ').next().unwrap();
+                    assert!(!seen.contains(&family), "{family} twice");
+                    seen.push(family);
+                } else if !line.starts_with('#') {
+                    assert!(line.starts_with(family), "{line} under {family}");
+                    assert!(
+                        line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(),
+                        "{line}"
+                    );
+                }
+            }
+            assert!(!seen.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_four_paths_are_pages() {
+        assert_eq!(
+            Section::parse("/minio/v2/metrics/cluster"),
+            Some(Section::Cluster)
+        );
+        assert_eq!(
+            Section::parse("/minio/v2/metrics/bucket"),
+            Some(Section::Bucket)
+        );
+        assert_eq!(Section::parse("/minio/v2/metrics/"), None);
+        assert_eq!(Section::parse("/minio/v2/metrics/cluster/"), None);
+    }
+}
