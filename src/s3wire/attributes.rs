@@ -1,39 +1,27 @@
 //! What a client says about an object besides its bytes.
 
 use http::HeaderMap;
+use types::StorageClass;
 
 use crate::checksum::{ChecksumAlgorithm, ChecksumType};
 use crate::error::{ErrorCode, S3Error};
 use crate::field::{filled, text_of};
 use crate::tags::TagSet;
 
-/// The storage classes that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum StorageClass {
-    /// The default parity.
-    #[default]
-    Standard,
-    /// Less parity.
-    ReducedRedundancy,
+/// The name in `x-amz-storage-class` and in XML.
+pub fn storage_class_name(class: StorageClass) -> &'static str {
+    match class {
+        StorageClass::Standard => "STANDARD",
+        StorageClass::Reduced => "REDUCED_REDUNDANCY",
+    }
 }
 
-impl StorageClass {
-    /// The name in `x-amz-storage-class` and in XML.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "STANDARD",
-            Self::ReducedRedundancy => "REDUCED_REDUNDANCY",
-        }
-    }
-
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
-        match filled(headers, "x-amz-storage-class")?.as_deref() {
-            None | Some("STANDARD") => Ok(Self::Standard),
-            Some("REDUCED_REDUNDANCY") => Ok(Self::ReducedRedundancy),
-            Some(other) => {
-                Err(S3Error::from(ErrorCode::InvalidStorageClass)
-                    .with("StorageClassRequested", other))
-            }
+fn storage_class(headers: &HeaderMap) -> Result<StorageClass, S3Error> {
+    match filled(headers, "x-amz-storage-class")?.as_deref() {
+        None | Some("STANDARD") => Ok(StorageClass::Standard),
+        Some("REDUCED_REDUNDANCY") => Ok(StorageClass::Reduced),
+        Some(other) => {
+            Err(S3Error::from(ErrorCode::InvalidStorageClass).with("StorageClassRequested", other))
         }
     }
 }
@@ -110,7 +98,7 @@ fn user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, S3Error> 
 }
 
 /// Everything that PUT, copy and the start of a multipart upload say about the new object.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewObject {
     /// Headers to store.
     pub headers: ObjectHeaders,
@@ -128,7 +116,7 @@ impl NewObject {
                 Some(text) => TagSet::from_header(&text)?,
                 None => TagSet::default(),
             },
-            storage_class: StorageClass::from_headers(headers)?,
+            storage_class: storage_class(headers)?,
         })
     }
 }
@@ -232,7 +220,7 @@ mod tests {
         assert_eq!(new.headers.content_encoding.as_deref(), Some("gzip"));
         let metadata = [("a", "1"), ("b", "ü")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(new.headers.user_metadata, metadata);
-        assert_eq!(new.storage_class, StorageClass::ReducedRedundancy);
+        assert_eq!(new.storage_class, StorageClass::Reduced);
         assert_eq!(new.tags.len(), 1);
         assert_eq!(without_aws_chunked("aws-chunked"), None);
     }

@@ -6,6 +6,7 @@ use crc_fast::{CrcAlgorithm, checksum_combine};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use types::Etag;
 
 use crate::error::S3Error;
 
@@ -330,18 +331,15 @@ pub fn combine(parts: &[(Checksum, u64)]) -> Option<ObjectChecksum> {
     Some(ObjectChecksum::whole(Checksum::of_crc(algorithm, sum)))
 }
 
-/// The entity tag of a multipart object: the MD5 of the parts' MD5s, and their number.
-/// Without quotes.
-pub fn multipart_etag(part_md5s: &[[u8; 16]]) -> String {
+/// The entity tag of a multipart object: the MD5 of the parts' MD5s, and their number, of which
+/// S3 allows 10,000.
+pub fn multipart_etag(part_md5s: &[[u8; 16]]) -> Etag {
     let mut sum = Md5::new();
     for md5 in part_md5s {
         sum.update(md5);
     }
-    let mut etag = String::with_capacity(40);
-    for byte in sum.finalize() {
-        etag.push_str(&format!("{byte:02x}"));
-    }
-    format!("{etag}-{}", part_md5s.len())
+    let count = u16::try_from(part_md5s.len()).unwrap_or(u16::MAX);
+    Etag::Parts(sum.finalize().into(), count)
 }
 
 #[cfg(test)]
@@ -418,7 +416,7 @@ mod tests {
         let md5: [u8; 16] = Md5::digest(b"part").into();
         // printf part | md5 twice, binary, through md5 again.
         assert_eq!(
-            multipart_etag(&[md5, md5]),
+            multipart_etag(&[md5, md5]).to_string(),
             "ca46ba190dcf239f636a4155d47c4b18-2"
         );
         let parts = [sum(ChecksumAlgorithm::Sha256, b"a"); 3];

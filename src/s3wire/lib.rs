@@ -25,7 +25,7 @@ mod token;
 mod xml;
 
 pub use absent::AbsentConfiguration;
-pub use attributes::{ChecksumWanted, NewObject, ObjectHeaders, StorageClass};
+pub use attributes::{ChecksumWanted, NewObject, ObjectHeaders, storage_class_name};
 pub use body::{BodyChecksum, BodyHeaders};
 pub use checksum::{
     Checksum, ChecksumAlgorithm, ChecksumType, Checksummer, ObjectChecksum, combine, composite,
@@ -47,3 +47,12 @@ pub use tags::{TagSet, Tagged};
 pub use target::Domains;
 pub use time::{http_date, iso8601, parse_http_date, parse_iso8601};
 pub use token::continuation_token;
+pub use xml::{
+    Completed, CompletedPart, Delete, DeleteEntry, DeleteOutcome, Deleted, ListedBucket,
+    ListedObject, ListedPart, ListedUpload, ListedVersion, ObjectAttributes, ObjectToDelete, Owner,
+    Page, UploadDescription, VersionKind, Versioning, access_control_policy, bucket_list,
+    complete_result, copy_object_result, copy_part_result, delete_result, initiate_result,
+    location_constraint, object_attributes, object_list, object_list_v2, parse_acl, parse_complete,
+    parse_create_bucket, parse_delete, parse_tagging, parse_versioning, part_list, tagging,
+    upload_list, version_list, versioning_configuration,
+};

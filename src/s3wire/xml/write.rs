@@ -1,4 +1,12 @@
-//! A writer of small documents into one string.
+//! A writer of documents into one string.
+
+use std::fmt::{self, Write};
+
+use types::{Etag, Timestamp};
+
+use crate::op::Encoding;
+use crate::percent::encode_into;
+use crate::time::push_iso8601;
 
 /// The namespace of S3's documents.
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -12,7 +20,7 @@ pub(crate) struct Document {
 impl Document {
     /// A document in S3's namespace.
     pub(crate) fn new(root: &'static str) -> Self {
-        let mut document = Self::with_capacity(root, 256);
+        let mut document = Self::begun(root);
         document.out.push_str(" xmlns=\"");
         document.out.push_str(NAMESPACE);
         document.out.push_str("\">");
@@ -21,13 +29,13 @@ impl Document {
 
     /// A document without a namespace, as errors are.
     pub(crate) fn bare(root: &'static str) -> Self {
-        let mut document = Self::with_capacity(root, 256);
+        let mut document = Self::begun(root);
         document.out.push('>');
         document
     }
 
-    fn with_capacity(root: &'static str, capacity: usize) -> Self {
-        let mut out = String::with_capacity(capacity);
+    fn begun(root: &'static str) -> Self {
+        let mut out = String::with_capacity(256);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
         out.push_str(root);
         Self { out, root }
@@ -38,13 +46,13 @@ impl Document {
         self.out.reserve(bytes);
     }
 
-    pub(crate) fn open(&mut self, name: &str) {
+    fn open(&mut self, name: &str) {
         self.out.push('<');
         self.out.push_str(name);
         self.out.push('>');
     }
 
-    pub(crate) fn close(&mut self, name: &str) {
+    fn close(&mut self, name: &str) {
         self.out.push_str("</");
         self.out.push_str(name);
         self.out.push('>');
@@ -57,6 +65,11 @@ impl Document {
         self.close(name);
     }
 
+    /// Text of the open element itself, escaped.
+    pub(crate) fn body(&mut self, value: &str) {
+        escape_into(&mut self.out, value);
+    }
+
     /// The element, if there is a value.
     pub(crate) fn optional(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
@@ -64,20 +77,40 @@ impl Document {
         }
     }
 
-    pub(crate) fn number(&mut self, name: &str, value: u64) {
-        self.text(name, &value.to_string());
+    /// A key or a part of one, in the encoding that the client asked for.
+    pub(crate) fn key(&mut self, name: &str, value: &str, encoding: Encoding) {
+        self.open(name);
+        match encoding {
+            Encoding::Plain => escape_into(&mut self.out, value),
+            Encoding::Url => encode_into(&mut self.out, value),
+        }
+        self.close(name);
     }
 
-    pub(crate) fn flag(&mut self, name: &str, value: bool) {
-        self.text(name, if value { "true" } else { "false" });
+    /// `EncodingType`, if the client asked for one.
+    pub(crate) fn encoding(&mut self, encoding: Encoding) {
+        if encoding == Encoding::Url {
+            self.text("EncodingType", "url");
+        }
+    }
+
+    /// A number, a flag, an id: what shows itself without markup.
+    pub(crate) fn shown(&mut self, name: &str, value: impl fmt::Display) {
+        self.open(name);
+        write!(self.out, "{value}").expect("a string takes all text");
+        self.close(name);
+    }
+
+    pub(crate) fn time(&mut self, name: &str, at: Timestamp) {
+        self.open(name);
+        push_iso8601(&mut self.out, at);
+        self.close(name);
     }
 
     /// `<ETag>"tag"</ETag>`; the quotes are escaped, as AWS does.
-    pub(crate) fn etag(&mut self, etag: &str) {
+    pub(crate) fn etag(&mut self, etag: Etag) {
         self.open("ETag");
-        self.out.push_str("&quot;");
-        escape_into(&mut self.out, etag);
-        self.out.push_str("&quot;");
+        write!(self.out, "&quot;{etag}&quot;").expect("a string takes all text");
         self.close("ETag");
     }
 
@@ -88,9 +121,20 @@ impl Document {
         self.close(name);
     }
 
-    /// Attributes and all, as they are: the caller vouches that they need no escape.
-    pub(crate) fn raw(&mut self, markup: &str) {
-        self.out.push_str(markup);
+    /// The same with attributes, as they are: nothing of a client may be in them.
+    pub(crate) fn within_attributed(
+        &mut self,
+        name: &str,
+        attributes: &'static str,
+        write: impl FnOnce(&mut Self),
+    ) {
+        self.out.push('<');
+        self.out.push_str(name);
+        self.out.push(' ');
+        self.out.push_str(attributes);
+        self.out.push('>');
+        write(self);
+        self.close(name);
     }
 
     pub(crate) fn finish(mut self) -> String {
@@ -116,7 +160,7 @@ fn escape_into(out: &mut String, text: &str) {
         };
         out.push_str(text.get(plain..at).unwrap_or_default());
         if reference.is_empty() {
-            out.push_str(&format!("&#x{:x};", u32::from(symbol)));
+            write!(out, "&#x{:x};", u32::from(symbol)).expect("a string takes all text");
         } else {
             out.push_str(reference);
         }
