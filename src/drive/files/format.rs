@@ -71,36 +71,61 @@ pub fn format(
     lock(&root).map_err(|_| FormatError::InUse {
         path: path.to_owned(),
     })?;
-    let mounted = match inspect::examine_root(&root)
-        .map_err(|errno| io(errno.into()))?
-        .0
-    {
+    let formatted = format_locked(path, &root, identity, geometry);
+    unlock(&root);
+    let formatted = formatted?;
+    sync_parent(path).map_err(io)?;
+    Ok(formatted)
+}
+
+fn format_locked(
+    path: &Path,
+    root: &OwnedFd,
+    identity: &Identity,
+    geometry: Geometry,
+) -> Result<Formatted, FormatError> {
+    let path = || path.to_owned();
+    let io = |errno: Errno| FormatError::Io {
+        path: path(),
+        source: errno.into(),
+    };
+    let mounted = match inspect::examine_root(root).map_err(io)?.0 {
         Found::Empty { mounted } => mounted,
-        found => return Err(not_empty(found)),
+        found => {
+            return Err(FormatError::NotEmpty {
+                path: path(),
+                found,
+            });
+        }
     };
-    let unfit = |lacks| FormatError::Unfit {
-        path: path.to_owned(),
-        lacks,
-    };
-    entries::make_directory(&root, TMP).map_err(|errno| io(errno.into()))?;
-    if let Some(lacks) = probe::probe(&root).map_err(|errno| io(errno.into()))? {
+    entries::make_directory(root, TMP).map_err(io)?;
+    if let Some(lacks) = probe::probe(root).map_err(io)? {
         // Best effort: an empty tmp/ is no hindrance to the next attempt either.
-        let _ = rustix::fs::unlinkat(&root, TMP, AtFlags::REMOVEDIR);
-        return Err(unfit(lacks));
+        let _ = rustix::fs::unlinkat(root, TMP, AtFlags::REMOVEDIR);
+        return Err(FormatError::Unfit {
+            path: path(),
+            lacks,
+        });
     }
     let formatted = Formatted {
         identity: identity.clone(),
         geometry,
         mounted,
     };
-    populate(&root, &formatted).map_err(|errno| io(errno.into()))?;
-    sync_parent(path).map_err(io)?;
+    populate(root, &formatted).map_err(io)?;
     Ok(formatted)
 }
 
-/// Takes the drive for this process until the descriptor is closed.
+/// Takes the drive for this process until [`unlock`], or until its last descriptor is closed.
 pub(super) fn lock(root: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::flock(root, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Gives the drive back. Closing the descriptor is not enough at once: a process that is being
+/// started at the same time holds a copy for a moment.
+pub(super) fn unlock(root: &OwnedFd) {
+    // It can only fail if there is no lock to give back.
+    let _ = rustix::fs::flock(root, FlockOperation::Unlock);
 }
 
 /// Makes whatever directories of a drive are missing. Done again it changes nothing.

@@ -83,7 +83,6 @@ fn a_full_drive_is_full_and_keeps_no_partial_file() {
     format(mounted.path(), &sample().identity, sample().geometry).unwrap();
     let root = Root::open(mounted.path(), &sample().identity).unwrap();
     let files = ShardFiles::open(&root).unwrap();
-    let before = root.space().unwrap().free;
     let mut buffer = AlignedBuffer::new(64 * 1024);
     let mut file = files
         .create(DataId::from_bytes([1; 16]), register())
@@ -95,8 +94,14 @@ fn a_full_drive_is_full_and_keeps_no_partial_file() {
         }
     };
     assert_eq!(error, Error::Full);
+    assert_eq!(root.space().unwrap().free, 0);
     drop(file);
-    assert_eq!(root.space().unwrap().free, before);
+    assert_eq!(
+        std::fs::read_dir(mounted.path().join("tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
     assert!(!files.sync_failed());
 }
 

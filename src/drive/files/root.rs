@@ -64,21 +64,22 @@ impl Root {
             Errno::WOULDBLOCK => offline("in use by another process".to_owned()),
             other => offline(format!("cannot be locked: {other}")),
         })?;
-        if access == Access::Writable {
-            // A fan-out directory that somebody removed comes back empty: what it held is
-            // missing shards, which other drives make good.
-            format::make_directories(&held.root).map_err(from_errno)?;
-        }
         let stat = rustix::fs::fstat(&held.root).map_err(from_errno)?;
         let (device, inode) = place(&stat);
-        Ok(Self {
+        let root = Self {
             path: path.to_owned(),
             held,
             formatted,
             access,
             device,
             inode,
-        })
+        };
+        if access == Access::Writable {
+            // A fan-out directory that somebody removed comes back empty: what it held is
+            // missing shards, which other drives make good.
+            format::make_directories(&root.held.root).map_err(from_errno)?;
+        }
+        Ok(root)
     }
 
     /// What the drive said of itself when it was opened.
@@ -132,6 +133,12 @@ impl Root {
     /// Whether the file system takes no writes now.
     pub(crate) fn is_read_only(&self) -> Result<bool, Error> {
         inspect::is_read_only(&self.held.root).map_err(from_errno)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        format::unlock(&self.held.root);
     }
 }
 
