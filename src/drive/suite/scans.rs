@@ -227,11 +227,11 @@ pub(super) async fn delimiters_count_in_the_key_alone(subject: &mut impl Subject
     let hand = hand(subject).await;
     let slash = Some(Arc::from(&b"/"[..]));
     // Slashes in the bucket's number and in an upload's are no delimiters.
-    for sequence in [0x2f, 0x30] {
+    for sequence in [0x2f01, 0x2f02] {
         let upload = Arc::new(Register::upload(bucket(), &object_key("up"), at(sequence)));
         hand.commit(&upload, &Draft::new(sequence)).await;
     }
-    hand.settle(0x30).await;
+    hand.settle(0x2f02).await;
     let prefix = Register::prefix(bucket(), Space::Uploads, "");
     let scan = Scan {
         start: prefix.clone(),

@@ -103,7 +103,7 @@ pub(super) async fn positions_grow_and_peers_are_remembered(subject: &mut impl S
         peers: list.to_vec(),
         ..Settles::default()
     };
-    hand.settle_all(peers(&[(1, 70), (2, 9)])).await;
+    hand.drive.settle(peers(&[(1, 70), (2, 9)]));
     hand.settle_all(peers(&[(1, 60), (3, 1)])).await;
     let mut remembered = hand.drive.positions().1;
     remembered.sort_unstable();

@@ -276,7 +276,7 @@ fn damage_shows_where_it_is_and_a_commit_repairs_it() {
     let _ = now(&mut commit(&twin, 1, Kind::Object));
     assert_eq!(sequences(&twin), [1]);
     let data = DataId::from_bytes([9; 16]);
-    assert!(!twin.flip_shard(data, 0));
+    assert!(!twin.flip_shard(data, 0), "no such file");
     twin.wipe();
     assert_eq!((sequences(&twin), twin.positions()), (vec![], (0, vec![])));
 }
