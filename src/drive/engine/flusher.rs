@@ -1,0 +1,190 @@
+//! The thread that writes tables to runs, keeps segments ready, and sees to what is overdue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::keeper::Keeper;
+use super::queue::{Force, Job};
+use super::segment::SPARES;
+use super::shared::ChoreState;
+use crate::contract::Error;
+use crate::index::RunWriter;
+
+/// A table with something in it is flushed after this long without a full one.
+const IDLE: Duration = Duration::from_secs(5);
+/// What was told is durable after this long at the latest.
+const LAZY: Duration = Duration::from_secs(1);
+/// How often a full or hung drive is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs until the drive closes.
+pub(super) fn run(keeper: &Arc<Keeper>) {
+    let shared = &keeper.shared;
+    let mut active_since: Option<(Instant, u64)> = None;
+    loop {
+        let tick = shared.chores.look(|chores| {
+            let busy = chores.active || chores.told || chores.hung || shared.health.is_full();
+            busy.then_some(LAZY)
+        });
+        shared.chores.wait(tick, is_due);
+        if shared.chores.look(|chores| chores.stop) {
+            return;
+        }
+        if !flush_all(keeper) || !prepare_spares(keeper) {
+            // Full, most likely: others may make space meanwhile.
+            shared.chores.wait(Some(RETRY), |chores| chores.stop);
+        }
+        check_space(keeper);
+        if shared
+            .chores
+            .look(|chores| std::mem::take(&mut chores.told))
+        {
+            let (answer, _) = oneshot::channel();
+            shared.queue.push(Job::Sync(Force::No, answer));
+        }
+        if shared.chores.look(|chores| chores.hung) {
+            probe(keeper);
+        }
+        freeze_if_idle(keeper, &mut active_since);
+    }
+}
+
+fn is_due(chores: &ChoreState) -> bool {
+    chores.stop || chores.manifest_due || chores.segments_changed || !chores.frozen.is_empty()
+}
+
+/// Writes every frozen table to a run; `false` if that failed.
+pub(super) fn flush_all(keeper: &Keeper) -> bool {
+    let chores = &keeper.shared.chores;
+    while chores.look(|chores| !chores.frozen.is_empty()) {
+        if let Err(error) = flush_one(keeper) {
+            keeper.report("flushing the index", &error);
+            return false;
+        }
+    }
+    if chores.look(|chores| std::mem::take(&mut chores.manifest_due))
+        && let Err(error) = keeper.update(|_| {})
+    {
+        keeper.report("writing the manifest", &error);
+        return false;
+    }
+    true
+}
+
+/// Writes the oldest frozen table to a run.
+fn flush_one(keeper: &Keeper) -> Result<(), Error> {
+    let shared = &keeper.shared;
+    let tree = shared.tree();
+    let Some(table) = tree.frozen.last().cloned() else {
+        return Ok(());
+    };
+    let frozen = shared.chores.look(|chores| {
+        let frozen = chores.frozen.front()?;
+        Some((frozen.end, frozen.segments.clone(), frozen.highest.clone()))
+    });
+    let Some((end, segments, highest)) = frozen else {
+        return Ok(());
+    };
+    let table = table.read();
+    let run = if table.len() == 0 {
+        None
+    } else {
+        shared.failpoints.hit("flush.before-run");
+        let (id, path) = keeper.new_run();
+        let written =
+            RunWriter::create(&path, id, shared.seal, table.len() as u64).and_then(|mut writer| {
+                table
+                    .iter()
+                    .try_for_each(|(key, value)| writer.add(key, value))?;
+                writer.finish()
+            });
+        let opened = written.and_then(|meta| Ok((keeper.open_run(&path, &meta)?, meta)));
+        if opened.is_err() {
+            // What is left of it is removed at the next start if it cannot be now.
+            let _ = std::fs::remove_file(&path);
+        }
+        shared.failpoints.hit("flush.after-run");
+        Some(opened?)
+    };
+    drop(table);
+    keeper.update(|update| {
+        let manifest = update.manifest();
+        manifest.replay = end;
+        manifest.segments = segments;
+        manifest.highest = highest;
+        if let Some((run, meta)) = run {
+            manifest.runs.insert(0, meta);
+            update.tree().runs.insert(0, run);
+        }
+        update.tree().frozen.pop();
+    })?;
+    // The tidier may have something to merge or to collect now.
+    shared.chores.add(|chores| chores.tidy = true);
+    Ok(())
+}
+
+/// Keeps segments ready to be written to; `false` if there is no space for them.
+fn prepare_spares(keeper: &Keeper) -> bool {
+    let shared = &keeper.shared;
+    shared.chores.look(|chores| chores.segments_changed = false);
+    while shared.segments.spares() < SPARES {
+        if let Err(error) = shared.segments.prepare_new() {
+            keeper.report("preparing a segment", &super::shared::from_io(&error));
+            // Segments that hold little must give their space back.
+            shared.chores.add(|chores| chores.tidy = true);
+            return false;
+        }
+    }
+    true
+}
+
+/// Notes whether there is space for new bytes.
+fn check_space(keeper: &Keeper) {
+    let shared = &keeper.shared;
+    let Ok(free) = shared.segments.free_bytes() else {
+        return;
+    };
+    let least = shared.segments.segment_len();
+    let full = shared.health.is_full();
+    // Twice as much must be free again before new bytes are welcome.
+    let enough = free > if full { 2 * least } else { least };
+    shared
+        .health
+        .set_full(!enough || shared.segments.spares() < SPARES && full);
+}
+
+/// Finds out whether a hung drive answers again: a write, a sync and a read.
+fn probe(keeper: &Keeper) {
+    let shared = &keeper.shared;
+    let (answer, answered) = oneshot::channel();
+    shared.queue.push(Job::Sync(Force::Yes, answer));
+    // This thread may hang as long as the disk does: it has nothing better to do.
+    let wrote = answered.blocking_recv().is_ok_and(|result| result.is_ok());
+    if wrote && shared.root.still_itself().is_ok() && shared.segments.free_bytes().is_ok() {
+        shared.chores.look(|chores| chores.hung = false);
+        shared.health.revive();
+    }
+}
+
+/// Has a table that nobody adds to any more flushed, so that an idle drive holds little memory.
+fn freeze_if_idle(keeper: &Keeper, active_since: &mut Option<(Instant, u64)>) {
+    let shared = &keeper.shared;
+    if !shared.chores.look(|chores| chores.active) {
+        *active_since = None;
+        return;
+    }
+    let runs = keeper.runs().len() as u64;
+    match active_since {
+        Some((since, seen)) if *seen == runs => {
+            if since.elapsed() >= IDLE {
+                shared.chores.look(|chores| chores.active = false);
+                let (answer, _answered) = oneshot::channel();
+                shared.queue.push(Job::Freeze(answer));
+                *active_since = None;
+            }
+        }
+        _ => *active_since = Some((Instant::now(), runs)),
+    }
+}

@@ -1,0 +1,38 @@
+//! The drive on a mount point: a log of batches, and an index of what it holds.
+//!
+//! Every byte is written once, to the log, by one thread; the index says where. `FORMAT.md`
+//! draws the files.
+
+mod batch;
+mod bytes;
+mod committer;
+mod entry;
+mod failpoint;
+mod flusher;
+mod head;
+mod health;
+mod keeper;
+mod keys;
+mod local;
+mod log;
+mod manifest;
+mod open;
+mod options;
+mod prepare;
+mod queue;
+mod read;
+mod replay;
+mod segment;
+mod settled;
+mod shared;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tidier;
+mod tree;
+
+pub use entry::Standing;
+pub use failpoint::Failpoints;
+pub use local::LocalDrive;
+pub use options::{Limits, Options};
+pub use stats::Stats;

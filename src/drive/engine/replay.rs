@@ -1,0 +1,225 @@
+//! Reading the log's tail at a start.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use types::DriveId;
+
+use super::batch::{self, ALIGN, Batch, HEADER_LEN};
+use super::log::Position;
+use super::segment::{ENTRY_LEN_MAX, FIRST_BATCH, Segment, Segments};
+
+/// How far behind the end of what is whole a later batch is looked for. No batch is longer, so
+/// whatever follows a damaged one begins within this.
+const LOOK_AHEAD: u64 = 2 * ENTRY_LEN_MAX as u64;
+/// Bytes read at once.
+const WINDOW: usize = 1 << 20;
+
+/// What the tail of a log turned out to be.
+pub(super) struct Replayed {
+    /// Where the next batch goes.
+    pub(super) end: Position,
+    /// The segment that `end` lies in; `None` if it is missing or unreadable.
+    pub(super) active: Option<Arc<Segment>>,
+    /// Prepared segments behind it, in order.
+    pub(super) spares: Vec<Arc<Segment>>,
+    /// What is wrong, if a batch in the middle is missing or damaged.
+    pub(super) damage: Option<&'static str>,
+}
+
+/// Hands every whole batch from `from` on to `apply`, with the segment and the offset where it
+/// lies. `ids` are the segments that have a file, in order. A tail that was torn by a crash ends
+/// the log; a gap in front of a later batch is damage, and the rest is handed over all the same.
+/// `apply` answers whether it could make sense of the entries.
+pub(super) fn replay(
+    segments: &Segments,
+    drive: DriveId,
+    ids: &[u64],
+    from: Position,
+    writable: bool,
+    mut apply: impl FnMut(&Batch<'_>, &Segment, u32) -> bool,
+) -> io::Result<Replayed> {
+    let mut out = Replayed {
+        end: from,
+        active: None,
+        spares: Vec::new(),
+        damage: None,
+    };
+    let mut expected = from.segment;
+    for id in ids.iter().copied().filter(|id| *id >= from.segment) {
+        let Some(segment) = segments.open_segment(id, writable)? else {
+            // An unreadable header in front of batches is damage; a spare's is none, but which
+            // of the two it was cannot be told.
+            out.damage = out.damage.or(Some("a segment's header is damaged"));
+            expected = id + 1;
+            continue;
+        };
+        if id != expected {
+            out.damage = out.damage.or(Some("a segment of the log is missing"));
+        }
+        expected = id + 1;
+        let begin = if id == from.segment {
+            from.offset
+        } else {
+            FIRST_BATCH
+        };
+        segment.used.store(u64::from(begin), Ordering::Relaxed);
+        let mut reader = Reader::new(&segment, drive);
+        let found = read_segment(&mut reader, begin, &mut out, &mut apply)?;
+        if found || id == from.segment {
+            if let Some(before) = out.active.replace(Arc::clone(&segment)) {
+                segments.insert(before);
+            }
+            // Unused segments before one in use are not given out again.
+            out.spares
+                .drain(..)
+                .for_each(|unused| segments.insert(unused));
+        } else {
+            out.spares.push(segment);
+        }
+    }
+    if out.active.is_none()
+        && (out.end
+            != Position {
+                segment: 1,
+                offset: FIRST_BATCH,
+                next: 1,
+                chain: 0,
+            }
+            || !ids.is_empty())
+    {
+        out.damage = out.damage.or(Some("the end of the log is missing"));
+    }
+    Ok(out)
+}
+
+/// Reads one segment; `true` if it holds a batch that belongs to the log's tail.
+fn read_segment(
+    reader: &mut Reader<'_>,
+    begin: u32,
+    out: &mut Replayed,
+    apply: &mut impl FnMut(&Batch<'_>, &Segment, u32) -> bool,
+) -> io::Result<bool> {
+    let mut at = u64::from(begin);
+    let mut found = false;
+    loop {
+        let segment = reader.segment;
+        let next = out.end.next;
+        let sound = match reader.batch(at)? {
+            Some(batch) if batch.header.number >= next => {
+                let in_order = batch.header.number == next && batch.header.chain == out.end.chain;
+                if !in_order && out.damage.is_none() {
+                    out.damage = Some("a batch of the log is damaged or missing");
+                }
+                let offset = u32::try_from(at).map_err(io::Error::other)?;
+                if !apply(&batch, segment, offset) {
+                    out.damage = out.damage.or(Some("an entry of the log does not parse"));
+                }
+                Some((batch.header, batch.crc))
+            }
+            _ => None,
+        };
+        match sound {
+            Some((header, crc)) => {
+                at += u64::from(header.len);
+                found = true;
+                out.end = Position {
+                    segment: segment.id,
+                    offset: u32::try_from(at).map_err(io::Error::other)?,
+                    next: header.number + 1,
+                    chain: crc,
+                };
+                segment.used.store(at, Ordering::Relaxed);
+                segment.last.store(header.number, Ordering::Relaxed);
+            }
+            None => match reader.later_batch(at, next)? {
+                Some(later) => at = later,
+                None => return Ok(found),
+            },
+        }
+    }
+}
+
+/// Reads batches of one segment through a window.
+pub(super) struct Reader<'s> {
+    segment: &'s Segment,
+    drive: DriveId,
+    nonce: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl<'s> Reader<'s> {
+    /// A reader of a segment that was opened with its header.
+    pub(super) fn new(segment: &'s Segment, drive: DriveId) -> Self {
+        Self {
+            segment,
+            drive,
+            nonce: segment.nonce,
+            window: Vec::new(),
+            window_at: 0,
+        }
+    }
+
+    /// The whole batch at `at`, if there is one of this segment's life.
+    pub(super) fn batch(&mut self, at: u64) -> io::Result<Option<Batch<'_>>> {
+        let Some((header, _)) = self.header(at)? else {
+            return Ok(None);
+        };
+        let len = usize::try_from(header.len).unwrap_or(usize::MAX);
+        Ok(self.bytes(at, len)?.and_then(batch::open))
+    }
+
+    fn header(&mut self, at: u64) -> io::Result<Option<(batch::Header, u64)>> {
+        let (drive, nonce) = (self.drive, self.nonce);
+        let Some(bytes) = self.bytes(at, HEADER_LEN)? else {
+            return Ok(None);
+        };
+        Ok(batch::peek(bytes).filter(|(header, _)| header.drive == drive && header.nonce == nonce))
+    }
+
+    /// Where behind `at` a whole batch of that number or a later one begins, if any does.
+    fn later_batch(&mut self, at: u64, number: u64) -> io::Result<Option<u64>> {
+        let end = at.saturating_add(LOOK_AHEAD).min(self.segment.len);
+        let mut at = at + ALIGN as u64;
+        while at < end {
+            let due = self
+                .header(at)?
+                .is_some_and(|(header, _)| header.number >= number);
+            if due && self.batch(at)?.is_some() {
+                return Ok(Some(at));
+            }
+            at += ALIGN as u64;
+        }
+        Ok(None)
+    }
+
+    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        let end = at.saturating_add(len as u64);
+        if end > self.segment.len {
+            return Ok(None);
+        }
+        if at < self.window_at || end > self.window_at + self.window.len() as u64 {
+            let rest = usize::try_from(self.segment.len - at).unwrap_or(usize::MAX);
+            self.window.resize(len.max(WINDOW).min(rest), 0);
+            self.window_at = at;
+            read_exact(&self.segment.file, &mut self.window, at)?;
+        }
+        let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.get(from..from + len))
+    }
+}
+
+/// Reads all of `bytes`; what a file lacks is zero.
+fn read_exact(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    match file.read_exact_at(bytes, at) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            bytes.fill(0);
+            Ok(())
+        }
+        read => read,
+    }
+}

@@ -1,0 +1,338 @@
+//! The thread that merges runs, collects segments and removes files.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use types::{Order, Slot, VersionId};
+
+use super::entry::{self, Entry};
+use super::head::{self, Location};
+use super::keeper::Keeper;
+use super::queue::{Job, MovedRow};
+use super::replay::Reader;
+use super::segment::{FIRST_BATCH, SPARES, Segment};
+use super::shared::{Shared, from_io};
+use crate::contract::Error;
+use crate::index::{Depth, RunMeta, RunWriter, Verdict, compact, pick};
+use crate::register::Register;
+
+/// A segment is collected once less than one part in this many of it is live.
+const LIVE_PART: u64 = 2;
+/// Bytes of rows copied to the end of the log in one go.
+const MOVE_BYTES: usize = 1 << 20;
+/// Prepared segments beyond those needed are given back to the disk.
+const SPARES_MAX: usize = SPARES + 2;
+/// Registers handed to the committer from one merge, as more may be superseded in them.
+const REVISITS_MAX: usize = 10_000;
+/// How often a segment that is still being read is looked at again.
+const LEAVING: Duration = Duration::from_millis(50);
+
+/// What this thread remembers.
+#[derive(Default)]
+struct Tidier {
+    /// Segments that could not be read through: they stay.
+    damaged: HashSet<u64>,
+    /// Runs that could not be merged: they stay.
+    unmergeable: HashSet<Vec<u64>>,
+    /// Segments out of use that somebody still reads.
+    leaving: Vec<Arc<Segment>>,
+}
+
+/// Runs until the drive closes.
+pub(super) fn run(keeper: &Arc<Keeper>) {
+    let shared = &keeper.shared;
+    let mut tidier = Tidier::default();
+    loop {
+        let tick = (!tidier.leaving.is_empty()).then_some(LEAVING);
+        shared.chores.wait(tick, |chores| {
+            chores.stop || chores.tidy || !chores.doomed.is_empty()
+        });
+        if shared.chores.look(|chores| chores.stop) {
+            return;
+        }
+        remove_doomed(shared);
+        if shared
+            .chores
+            .look(|chores| std::mem::take(&mut chores.tidy))
+        {
+            tidier.merge(keeper);
+            tidier.collect(keeper);
+        }
+        tidier.recycle(keeper);
+    }
+}
+
+/// Removes files that no row lists any more.
+pub(super) fn remove_doomed(shared: &Shared) {
+    let doomed = shared
+        .chores
+        .look(|chores| std::mem::take(&mut chores.doomed));
+    for (data, generation) in doomed {
+        shared.failpoints.hit("drop.before-unlink");
+        if let Err(error) = shared.shards.remove(data, generation) {
+            // An orphan now: it stays unreadable until it is found as one.
+            tracing::warn!(%data, generation, %error, "a shard file cannot be removed");
+            continue;
+        }
+        shared.doomed.lock().remove(&(data, generation));
+    }
+}
+
+impl Tidier {
+    /// Merges runs as long as there are some worth it.
+    fn merge(&mut self, keeper: &Keeper) {
+        loop {
+            let runs = keeper.runs();
+            let Some(range) = pick(&runs) else { return };
+            let names = |range: &Range<usize>| -> Vec<u64> {
+                runs.get(range.clone())
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|run| run.id.0)
+                    .collect()
+            };
+            if self.unmergeable.contains(&names(&range)) {
+                return;
+            }
+            match merge(keeper, &runs, &range) {
+                Ok(()) => {}
+                Err(Error::Offline(_)) => return,
+                Err(error) => {
+                    keeper.report("merging runs", &error);
+                    self.unmergeable.insert(names(&range));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Copies what is live out of segments that hold little else, and takes those out of use.
+    fn collect(&mut self, keeper: &Keeper) {
+        let shared = &keeper.shared;
+        let replayed_from = keeper.replayed_from();
+        let sparse = |segment: &Arc<Segment>| {
+            let live = segment.live.load(Ordering::Relaxed);
+            let old = segment.last.load(Ordering::Relaxed) < replayed_from;
+            old && live.saturating_mul(LIVE_PART) < segment.used.load(Ordering::Relaxed)
+        };
+        let candidates = shared.segments.all().into_iter().filter(sparse);
+        for id in candidates.map(|segment| segment.id) {
+            if self.damaged.contains(&id) {
+                continue;
+            }
+            match collect(shared, id) {
+                Ok(()) => self.leaving.extend(shared.segments.take_out(id)),
+                Err(error @ (Error::Offline(_) | Error::Full)) => {
+                    tracing::warn!(%error, "collecting a segment must wait");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(segment = id, %error, "a segment cannot be collected");
+                    self.damaged.insert(id);
+                }
+            }
+        }
+    }
+
+    /// Prepares segments that nobody reads any more for another life, or removes them.
+    fn recycle(&mut self, keeper: &Keeper) {
+        let shared = &keeper.shared;
+        let leaving = std::mem::take(&mut self.leaving);
+        for segment in leaving {
+            let (id, len) = (segment.id, segment.len);
+            // Readers took theirs while it was in use: there will be no more.
+            if let Err(segment) = Arc::try_unwrap(segment) {
+                self.leaving.push(segment);
+                continue;
+            }
+            shared.failpoints.hit("collect.before-recycle");
+            let wanted =
+                shared.segments.spares() < SPARES_MAX && len == shared.segments.segment_len();
+            let result = match wanted {
+                true => shared.segments.recycle(id, len),
+                false => shared.segments.remove(id),
+            };
+            shared.failpoints.hit("collect.after-recycle");
+            if let Err(error) = result {
+                keeper.report("recycling a segment", &from_io(&error));
+            }
+            shared.chores.add(|chores| chores.segments_changed = true);
+        }
+    }
+}
+
+/// Merges neighbouring runs.
+fn merge(keeper: &Keeper, runs: &[RunMeta], range: &Range<usize>) -> Result<(), Error> {
+    let shared = &keeper.shared;
+    let metas = runs.get(range.clone()).unwrap_or_default();
+    let first = metas.first().map(|run| run.id);
+    let tree = shared.tree();
+    let at = tree
+        .runs
+        .iter()
+        .position(|run| Some(run.meta().id) == first);
+    let inputs = at
+        .and_then(|at| tree.runs.get(at..at + metas.len()))
+        .unwrap_or_default();
+    let depth = if range.end == runs.len() {
+        Depth::Bottom
+    } else {
+        Depth::Above
+    };
+    let entries = metas.iter().map(|run| run.entries).sum();
+    let mut finder = Finder::new(shared);
+    let (id, path) = keeper.new_run();
+    let merged = RunWriter::create(&path, id, shared.seal, entries).and_then(|writer| {
+        compact(inputs, depth, writer, |key, value| {
+            finder.look_at(key, value)
+        })
+    });
+    let opened = merged.and_then(|meta| Ok((keeper.open_run(&path, &meta)?, meta)));
+    if opened.is_err() {
+        // What is left of it is removed at the next start if it cannot be now.
+        let _ = std::fs::remove_file(&path);
+    }
+    let (run, meta) = opened?;
+    let old: HashSet<u64> = metas.iter().map(|run| run.id.0).collect();
+    keeper.update(|update| {
+        let runs = &mut update.manifest().runs;
+        let at = runs
+            .iter()
+            .position(|run| old.contains(&run.id.0))
+            .unwrap_or(0);
+        runs.retain(|run| !old.contains(&run.id.0));
+        runs.insert(at, meta);
+        let runs = &mut update.tree().runs;
+        runs.retain(|run| !old.contains(&run.meta().id.0));
+        runs.insert(at, run);
+    })?;
+    if !finder.found.is_empty() {
+        shared.queue.push(Job::Revisit(finder.found));
+    }
+    Ok(())
+}
+
+/// Finds registers in which a settled row should have replaced others: what the committer could
+/// not keep in mind, or a restart forgot.
+struct Finder<'s> {
+    shared: &'s Shared,
+    register: Vec<u8>,
+    settled: Vec<(VersionId, Order)>,
+    found: Vec<Register>,
+}
+
+impl<'s> Finder<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        Self {
+            shared,
+            register: Vec::new(),
+            settled: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    fn look_at(&mut self, key: &[u8], value: &[u8]) -> Result<Verdict, Error> {
+        let row = key
+            .split_last_chunk::<{ Register::ROW_LEN }>()
+            .map(|(register, _)| register);
+        let Some((register, row)) = row.zip(head::decode_value(key, value)) else {
+            return Ok(Verdict::Keep);
+        };
+        if register != self.register.as_slice() {
+            self.register.clear();
+            self.register.extend_from_slice(register);
+            self.settled.clear();
+        }
+        let head = row.head;
+        let replaced =
+            |(version, order): &(VersionId, Order)| *version == head.version && *order > head.order;
+        if self.settled.iter().any(replaced) {
+            let known = self
+                .found
+                .last()
+                .is_some_and(|last| last.as_bytes() == register);
+            if !known && self.found.len() < REVISITS_MAX {
+                self.found.extend(Register::from_bytes(register));
+            }
+        } else if self.covers(row.slot, head.order) {
+            self.settled.push((head.version, head.order));
+        }
+        Ok(Verdict::Keep)
+    }
+
+    fn covers(&self, slot: Slot, order: Order) -> bool {
+        self.shared.settled.read().covers(slot, order)
+    }
+}
+
+/// Has every row of a segment that the index still refers to written again at the log's end.
+fn collect(shared: &Shared, id: u64) -> Result<(), Error> {
+    let opened = shared
+        .segments
+        .open_segment(id, false)
+        .map_err(|error| from_io(&error))?;
+    let segment = opened.ok_or(Error::Corrupt("a segment's header is damaged"))?;
+    let end = shared
+        .segments
+        .find(id)
+        .map_or(0, |segment| segment.used.load(Ordering::Relaxed));
+    let mut reader = Reader::new(&segment, shared.drive);
+    let (mut at, mut moves) = (u64::from(FIRST_BATCH), Vec::new());
+    let mut bytes = 0;
+    while at < end {
+        let batch = reader.batch(at).map_err(|error| from_io(&error))?;
+        let batch = batch.ok_or(Error::Corrupt("a batch of the log is damaged"))?;
+        let mut rest = batch.body;
+        while !rest.is_empty() {
+            let offset =
+                at + super::batch::HEADER_LEN as u64 + (batch.body.len() - rest.len()) as u64;
+            let (entry, after) =
+                entry::take(rest).ok_or(Error::Corrupt("an entry of the log does not parse"))?;
+            if let Entry::Row(row) = entry {
+                let location = Location {
+                    segment: id,
+                    offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                    row_len: row.row_len,
+                    inline_len: super::bytes::len32(row.inline.len()),
+                };
+                let key = row.key();
+                if is_current(shared, &key, location)? {
+                    let len = usize::try_from(location.bytes()).unwrap_or(usize::MAX);
+                    bytes += len;
+                    moves.push(MovedRow {
+                        key,
+                        at: location,
+                        bytes: rest.get(..len).unwrap_or_default().to_vec(),
+                    });
+                }
+            }
+            rest = after;
+        }
+        at += u64::from(batch.header.len);
+        if bytes >= MOVE_BYTES {
+            move_rows(shared, std::mem::take(&mut moves))?;
+            bytes = 0;
+        }
+    }
+    move_rows(shared, moves)
+}
+
+fn is_current(shared: &Shared, key: &[u8], at: Location) -> Result<bool, Error> {
+    let value = shared.tree().find(&shared.seal, key)?;
+    Ok(value.is_some_and(|value| head::decode_location(&value) == Some(at)))
+}
+
+fn move_rows(shared: &Shared, moves: Vec<MovedRow>) -> Result<(), Error> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let (answer, answered) = oneshot::channel();
+    shared.queue.push(Job::Move(moves, answer));
+    answered
+        .blocking_recv()
+        .unwrap_or_else(|_| Err(Error::Offline("the committer stopped".into())))
+}
