@@ -9,6 +9,7 @@ mod absent;
 mod attributes;
 mod body;
 mod checksum;
+mod chunked;
 mod condition;
 mod copy;
 mod error;
@@ -31,6 +32,7 @@ pub use checksum::{
     Checksum, ChecksumAlgorithm, ChecksumType, Checksummer, ObjectChecksum, combine, composite,
     multipart_etag,
 };
+pub use chunked::{ChunkEvent, ChunkedDecoder, Framing, Trailers};
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
 pub use copy::{CopySource, Directive};
 pub use error::{ErrorCode, S3Error};

@@ -7,6 +7,8 @@ use crate::error::{ErrorCode, S3Error};
 
 /// No document of S3 nests deeper than four.
 const DEPTH_MAX: usize = 8;
+/// Ten thousand parts with all their fields fit; a body of nothing but tags does not.
+const ELEMENTS_MAX: usize = 100_000;
 
 /// An element: its name without prefix, its text without the children's, its children. Attributes
 /// and namespaces are ignored.
@@ -81,18 +83,24 @@ fn document(body: &[u8]) -> Option<Element> {
     let mut reader = Reader::from_str(text);
     // The top is a holder of the root element, so that every element has a parent.
     let mut open = vec![Element::default()];
+    let mut count = 0;
     loop {
         match reader.read_event().ok()? {
             Event::Eof => break,
             Event::Decl(_) | Event::Comment(_) => {}
             Event::DocType(_) | Event::PI(_) => return None,
             Event::Start(start) => {
-                if open.len() > DEPTH_MAX {
+                count += 1;
+                if open.len() > DEPTH_MAX || count > ELEMENTS_MAX {
                     return None;
                 }
                 open.push(named(start.local_name().into_inner()));
             }
             Event::Empty(start) => {
+                count += 1;
+                if count > ELEMENTS_MAX {
+                    return None;
+                }
                 let element = named(start.local_name().into_inner());
                 open.last_mut()?.children.push(element);
             }
@@ -141,7 +149,8 @@ mod tests {
     #[test]
     fn what_is_not_one_plain_document_is_refused() {
         let deep = ["<A>".repeat(10_000), "</A>".repeat(10_000)].concat();
-        let table: [&[u8]; 16] = [
+        let wide = format!("<A>{}</A>", "<B/>".repeat(ELEMENTS_MAX));
+        let table: [&[u8]; 17] = [
             b"",
             b"  ",
             b"text",
@@ -158,6 +167,7 @@ mod tests {
             b"<!DOCTYPE A SYSTEM \"file:///etc/passwd\"><A/>",
             b"<?pi x?><A/>",
             deep.as_bytes(),
+            wide.as_bytes(),
         ];
         for body in table {
             let shown = String::from_utf8_lossy(body.get(..40).unwrap_or(body));
