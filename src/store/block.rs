@@ -26,14 +26,23 @@ impl Block {
 
     /// An empty block of `len` bytes in a buffer of [`Block::buffer_len`].
     pub(crate) fn new(buffer: Buffer, geometry: Geometry, len: usize) -> Self {
-        Self { buffer, geometry, len, shard_len: geometry.shard_len(len), filled: 0 }
+        Self {
+            buffer,
+            geometry,
+            len,
+            shard_len: geometry.shard_len(len),
+            filled: 0,
+        }
     }
 
     /// Moves as many bytes as fit from the front of `bytes` into the block.
     pub(crate) fn fill(&mut self, bytes: &mut Bytes) {
         while self.filled < self.len && !bytes.is_empty() {
             let (shard, within) = (self.filled / self.shard_len, self.filled % self.shard_len);
-            let count = bytes.len().min(self.shard_len - within).min(self.len - self.filled);
+            let count = bytes
+                .len()
+                .min(self.shard_len - within)
+                .min(self.len - self.filled);
             let at = shard * (FRAME_HEAD_LEN + self.shard_len) + FRAME_HEAD_LEN + within;
             let piece = bytes.split_to(count);
             if let Some(place) = self.buffer.as_mut().get_mut(at..at + count) {
@@ -63,14 +72,25 @@ impl Block {
             }
             let (data, parity) = shards.split_at_mut(geometry.data());
             let data: Vec<&[u8]> = data.iter().map(|shard| &**shard).collect();
-            codec.encode(&data, parity).expect("shards were cut to one length");
+            codec
+                .encode(&data, parity)
+                .expect("shards were cut to one length");
             for (index, (head, shard)) in heads.iter_mut().zip(&shards).enumerate() {
                 let shard_index = u8::try_from(index).expect("a set has at most 16 drives");
-                let id = FrameId { stripe, shard: shard_index, geometry };
+                let id = FrameId {
+                    stripe,
+                    shard: shard_index,
+                    geometry,
+                };
                 head.copy_from_slice(&key.seal(id, shard));
             }
         }
-        SealedBlock { bytes: self.buffer.freeze(), frame_len, data: geometry.data(), len }
+        SealedBlock {
+            bytes: self.buffer.freeze(),
+            frame_len,
+            data: geometry.data(),
+            len,
+        }
     }
 
     /// The last data shards are padded with zeroes to the common length.
@@ -97,14 +117,18 @@ pub(crate) struct SealedBlock {
 impl SealedBlock {
     /// The frame of one shard.
     pub(crate) fn frame(&self, shard: usize) -> Bytes {
-        self.bytes.slice(shard * self.frame_len..(shard + 1) * self.frame_len)
+        self.bytes
+            .slice(shard * self.frame_len..(shard + 1) * self.frame_len)
     }
 
     /// The block's own bytes, in order, in pieces.
     pub(crate) fn data(&self) -> impl Iterator<Item = Bytes> + '_ {
         let shard_len = self.frame_len - FRAME_HEAD_LEN;
         (0..self.data).map_while(move |shard| {
-            let left = self.len.checked_sub(shard * shard_len).filter(|left| *left > 0)?;
+            let left = self
+                .len
+                .checked_sub(shard * shard_len)
+                .filter(|left| *left > 0)?;
             let at = shard * self.frame_len + FRAME_HEAD_LEN;
             Some(self.bytes.slice(at..at + left.min(shard_len)))
         })
@@ -118,8 +142,19 @@ mod tests {
 
     #[test]
     fn a_block_becomes_frames_that_rebuild_it() {
-        let key = ShardKey::new(DeploymentId::from_bytes([1; 16]), DataId::from_bytes([2; 16]), 0);
-        for (k, m, len) in [(2, 2, 4096), (2, 2, 1), (3, 2, 100), (1, 0, 7), (12, 4, 1000), (4, 4, 5)] {
+        let key = ShardKey::new(
+            DeploymentId::from_bytes([1; 16]),
+            DataId::from_bytes([2; 16]),
+            0,
+        );
+        for (k, m, len) in [
+            (2, 2, 4096),
+            (2, 2, 1),
+            (3, 2, 100),
+            (1, 0, 7),
+            (12, 4, 1000),
+            (4, 4, 5),
+        ] {
             let geometry = Geometry::new(k, m).unwrap();
             let codec = Codec::new(geometry);
             let body: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
@@ -136,8 +171,14 @@ mod tests {
             let shard_len = geometry.shard_len(len);
             let shards: Vec<Vec<u8>> = (0..geometry.drives())
                 .map(|index| {
-                    let id = FrameId { stripe: 9, shard: u8::try_from(index).unwrap(), geometry };
-                    key.open_frame(id, shard_len, &sealed.frame(index)).unwrap().to_vec()
+                    let id = FrameId {
+                        stripe: 9,
+                        shard: u8::try_from(index).unwrap(),
+                        geometry,
+                    };
+                    key.open_frame(id, shard_len, &sealed.frame(index))
+                        .unwrap()
+                        .to_vec()
                 })
                 .collect();
             let joined: Vec<u8> = shards[..geometry.data()].concat();

@@ -37,7 +37,10 @@ impl BufferPool {
         let permit = permit.map_err(|_| Error::Unavailable("shutting down"))?;
         let mut bytes = self.free.lock().pop().unwrap_or_default();
         bytes.resize(len, 0);
-        Ok(Buffer { bytes, home: Some((Arc::clone(&self.free), permit)) })
+        Ok(Buffer {
+            bytes,
+            home: Some((Arc::clone(&self.free), permit)),
+        })
     }
 }
 
@@ -52,7 +55,10 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// A buffer of its own, for a small object: not worth a turn in the pool.
     pub(crate) fn small(len: usize) -> Self {
-        Self { bytes: vec![0; len], home: None }
+        Self {
+            bytes: vec![0; len],
+            home: None,
+        }
     }
 
     /// The bytes.

@@ -24,7 +24,9 @@ pub(crate) struct Gates(Arc<[Shard; SHARDS]>);
 
 impl Gates {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(std::array::from_fn(|_| Mutex::new(HashMap::new()))))
+        Self(Arc::new(std::array::from_fn(
+            |_| Mutex::new(HashMap::new()),
+        )))
     }
 
     /// Waits until nobody else changes the register.
@@ -40,9 +42,10 @@ impl Gates {
         };
         let turn = {
             let mut gates = self.0[shard].lock();
-            let gate = gates
-                .entry(Arc::clone(register))
-                .or_insert_with(|| Gate { turn: Arc::new(Semaphore::new(1)), users: 0 });
+            let gate = gates.entry(Arc::clone(register)).or_insert_with(|| Gate {
+                turn: Arc::new(Semaphore::new(1)),
+                users: 0,
+            });
             gate.users += 1;
             Arc::clone(&gate.turn)
         };
@@ -62,7 +65,9 @@ pub(crate) struct Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let Some(shard) = self.shards.get(self.shard) else { return };
+        let Some(shard) = self.shards.get(self.shard) else {
+            return;
+        };
         let mut gates = shard.lock();
         drop(self.permit.take());
         if let Some(gate) = gates.get_mut(&self.register) {

@@ -1,1 +1,41 @@
-//! The `store` room.
+//! The object store: stage anywhere, commit through the slot's holder, drives enforce.
+//!
+//! Decisions are `quorum`'s; this room asks drives, carries bytes and keeps commits going. It
+//! must not know gRPC, Raft, users or the wire of S3; leases are given to it.
+
+mod block;
+mod buffers;
+mod commit;
+mod counters;
+mod decide;
+mod delete;
+mod digest;
+mod error;
+mod expect;
+mod gates;
+mod get;
+mod heal;
+mod hints;
+mod holder;
+mod inline;
+mod list;
+mod md5;
+mod place;
+mod properties;
+mod put;
+mod random;
+mod set;
+mod shards;
+mod store;
+
+pub use counters::Counters;
+pub use delete::{Delete, Deleted};
+pub use error::{Error, WriteError};
+pub use expect::{Expect, Tags};
+pub use get::Found;
+pub use heal::{Depth, Healed};
+pub use list::{ListPage, ListRequest, Listed};
+pub use properties::{Checksum, ChecksumKind, Extent, Properties};
+pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
+pub use set::SetConfig;
+pub use store::Store;

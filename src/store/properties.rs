@@ -23,7 +23,13 @@ pub enum ChecksumKind {
 }
 
 impl ChecksumKind {
-    const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Sha1, Self::Sha256, Self::Crc64Nvme];
+    const ALL: [Self; 5] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Crc64Nvme,
+    ];
 
     fn code(self) -> u8 {
         match self {
@@ -106,7 +112,11 @@ impl Properties {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(128);
         out.push(FORMAT);
-        for (tag, pairs) in [(HEADERS, &self.headers), (USER, &self.user), (TAGS, &self.tags)] {
+        for (tag, pairs) in [
+            (HEADERS, &self.headers),
+            (USER, &self.user),
+            (TAGS, &self.tags),
+        ] {
             if !pairs.is_empty() {
                 section(&mut out, tag, |out| {
                     for (name, value) in pairs {
@@ -117,10 +127,16 @@ impl Properties {
             }
         }
         if !self.checksums.is_empty() {
-            section(&mut out, CHECKSUMS, |out| self.checksums.iter().for_each(|sum| put_checksum(out, sum)));
+            section(&mut out, CHECKSUMS, |out| {
+                self.checksums.iter().for_each(|sum| put_checksum(out, sum))
+            });
         }
         if !self.extents.is_empty() {
-            section(&mut out, EXTENTS, |out| self.extents.iter().for_each(|extent| put_extent(out, extent)));
+            section(&mut out, EXTENTS, |out| {
+                self.extents
+                    .iter()
+                    .for_each(|extent| put_extent(out, extent))
+            });
         }
         out.into()
     }
@@ -226,7 +242,9 @@ impl<'a> Input<'a> {
 
     fn text(&mut self) -> Result<String, PropertiesError> {
         let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| PropertiesError)
+        std::str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| PropertiesError)
     }
 
     fn pairs(&mut self) -> Result<Vec<(String, String)>, PropertiesError> {
@@ -240,7 +258,11 @@ impl<'a> Input<'a> {
     fn checksum(&mut self) -> Result<Checksum, PropertiesError> {
         let kind = ChecksumKind::from_code(self.byte()?).ok_or(PropertiesError)?;
         let composite = Some(u16::from_le_bytes(self.array()?)).filter(|parts| *parts > 0);
-        Ok(Checksum { kind, composite, sum: self.bytes()?.to_vec() })
+        Ok(Checksum {
+            kind,
+            composite,
+            sum: self.bytes()?.to_vec(),
+        })
     }
 
     fn extent(&mut self) -> Result<Extent, PropertiesError> {
@@ -263,7 +285,17 @@ impl<'a> Input<'a> {
             1 => Some(self.checksum()?),
             _ => return Err(PropertiesError),
         };
-        Ok(Extent { number, size, data, geometry, rotation, placed, crc, md5, checksum })
+        Ok(Extent {
+            number,
+            size,
+            data,
+            geometry,
+            rotation,
+            placed,
+            crc,
+            md5,
+            checksum,
+        })
     }
 }
 
@@ -272,10 +304,17 @@ mod tests {
     use super::*;
 
     fn sample() -> Properties {
-        let checksum = Checksum { kind: ChecksumKind::Sha256, composite: Some(3), sum: vec![7; 32] };
+        let checksum = Checksum {
+            kind: ChecksumKind::Sha256,
+            composite: Some(3),
+            sum: vec![7; 32],
+        };
         Properties {
             headers: vec![("content-type".into(), "text/plain".into())],
-            user: vec![("colour".into(), "grün".into()), ("empty".into(), String::new())],
+            user: vec![
+                ("colour".into(), "grün".into()),
+                ("empty".into(), String::new()),
+            ],
             tags: vec![("a".into(), "b".into())],
             checksums: vec![checksum.clone()],
             extents: vec![Extent {
@@ -303,7 +342,9 @@ mod tests {
     fn a_tail_cut_short_is_damage() {
         let bytes = sample().encode();
         // A cut at a section's border looks like fewer sections: the drive's hash covers that.
-        let whole = (1..bytes.len()).filter(|len| Properties::decode(&bytes[..*len]).is_ok()).count();
+        let whole = (1..bytes.len())
+            .filter(|len| Properties::decode(&bytes[..*len]).is_ok())
+            .count();
         assert_eq!(whole, 5);
         assert_eq!(Properties::decode(&[]), Err(PropertiesError));
         assert_eq!(Properties::decode(&[9]), Err(PropertiesError));

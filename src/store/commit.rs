@@ -1,0 +1,280 @@
+//! A commit in flight: sent to every drive of the set, acknowledged when W have it, and never
+//! abandoned before (commit rule 4).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use drive::{Commit, Committed, Fence, Register, Row};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
+use quorum::{Tally, Verdict};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::error::Error;
+use crate::gates::Pass;
+use crate::set::ErasureSet;
+
+/// How long a client waits for W before it hears 503. The commit goes on.
+const CLIENT_WAIT: Duration = Duration::from_secs(20);
+/// Between two attempts on the drives that refused.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What a commit carries for the drives.
+pub(crate) struct Parcel {
+    pub(crate) fence: Fence,
+    pub(crate) register: Arc<Register>,
+    pub(crate) row: Arc<Row>,
+    /// The frame of each place, for inline rows.
+    pub(crate) inline: Vec<Option<Bytes>>,
+    /// Whether the place has the shard files that the row names. Places that do not are left
+    /// to heal.
+    pub(crate) ready: Vec<bool>,
+}
+
+type Answer = Pin<Box<dyn Future<Output = (usize, Result<Committed, drive::Error>)> + Send>>;
+
+/// A commit that somebody waits for. Dropping it hands it to the set's collector.
+pub(crate) struct InFlight(Option<Flight>);
+
+/// A commit on its way.
+pub(crate) struct Flight {
+    set: Arc<ErasureSet>,
+    parcel: Arc<Parcel>,
+    tally: Tally,
+    answers: FuturesUnordered<Answer>,
+    failed: Vec<usize>,
+    decided: bool,
+    /// Held until the commit is decided.
+    pass: Option<Pass>,
+}
+
+/// Where commits go that nobody waits for any more.
+pub(crate) type Collector = UnboundedSender<Flight>;
+
+/// How a commit stands.
+enum Standing {
+    Agreed,
+    Short,
+    Deposed,
+}
+
+impl InFlight {
+    /// Sends a row to all drives.
+    pub(crate) fn send(set: &Arc<ErasureSet>, pass: Option<Pass>, parcel: Parcel) -> Self {
+        let mut flight = Flight {
+            tally: Tally::new(&parcel.row.head, set.len()),
+            set: Arc::clone(set),
+            parcel: Arc::new(parcel),
+            answers: FuturesUnordered::new(),
+            failed: Vec::new(),
+            decided: false,
+            pass,
+        };
+        for place in 0..set.len() {
+            flight.send_to(place);
+        }
+        Self(Some(flight))
+    }
+
+    /// Waits until every drive that it was sent to has answered, whatever they say: for rows
+    /// that are committed already.
+    pub(crate) async fn answered(mut self) {
+        let Some(mut flight) = self.0.take() else {
+            return;
+        };
+        while let Some((place, answer)) = flight.answers.next().await {
+            match answer {
+                Ok(done) => flight.note(place, done),
+                Err(error) => flight.refuse(place, &error),
+            }
+        }
+    }
+
+    /// Waits until W drives have it. Whatever comes of the caller, the commit goes on.
+    pub(crate) async fn acknowledged(mut self) -> Result<(), Error> {
+        let Some(flight) = self.0.as_mut() else {
+            return Ok(());
+        };
+        match tokio::time::timeout(CLIENT_WAIT, flight.decide()).await {
+            Ok(Standing::Agreed) => Ok(()),
+            Ok(Standing::Deposed) => Err(Error::Unavailable("another holder has the key's slot")),
+            Ok(Standing::Short) if flight.full() => Err(Error::Full),
+            Ok(Standing::Short) => Err(Error::Unavailable("too few drives took the write")),
+            Err(_) => Err(Error::Unavailable(
+                "the drives did not take the write in time",
+            )),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Some(flight) = self.0.take() else { return };
+        if flight.decided && flight.answers.is_empty() {
+            flight.close();
+        } else {
+            let collector = flight.set.collector.clone();
+            // A collector that is gone means that the process stops: the next one decides.
+            let _ = collector.send(flight);
+        }
+    }
+}
+
+impl Flight {
+    fn send_to(&mut self, place: usize) {
+        let ready = self.parcel.ready.get(place).copied().unwrap_or(true);
+        let drive = self.set.drives.get(place).filter(|_| ready);
+        let Some(drive) = drive else {
+            self.tally.failed(place);
+            return self.failed.push(place);
+        };
+        let reply = drive.commit(Commit {
+            fence: self.parcel.fence,
+            register: Arc::clone(&self.parcel.register),
+            row: Arc::clone(&self.parcel.row),
+            inline: self.parcel.inline.get(place).cloned().flatten(),
+        });
+        self.answers
+            .push(Box::pin(async move { (place, reply.await) }));
+    }
+
+    fn full(&self) -> bool {
+        let full = |drive: &Arc<dyn drive::Drive>| drive.status() == drive::Status::Full;
+        self.set.drives.iter().any(full)
+    }
+
+    async fn decide(&mut self) -> Standing {
+        loop {
+            match self.tally.verdict() {
+                Verdict::Agreed => {
+                    self.agree();
+                    return Standing::Agreed;
+                }
+                Verdict::Lost if self.answers.is_empty() => return Standing::Short,
+                Verdict::Lost | Verdict::Wait => {}
+            }
+            match self.answers.next().await {
+                Some((place, Ok(done))) => self.note(place, done),
+                Some((place, Err(drive::Error::Fenced { .. }))) => {
+                    self.tally.failed(place);
+                    self.set
+                        .holder
+                        .depose(self.parcel.fence.slot, self.parcel.row.head.order.epoch);
+                    self.depose();
+                    return Standing::Deposed;
+                }
+                Some((place, Err(error))) => self.refuse(place, &error),
+                None => return Standing::Short,
+            }
+        }
+    }
+
+    fn note(&mut self, place: usize, done: Committed) {
+        self.tally.ok(place);
+        self.set.acknowledged(place, done.position);
+    }
+
+    fn refuse(&mut self, place: usize, error: &drive::Error) {
+        if matches!(error, drive::Error::OrderTaken(_)) {
+            tracing::error!(place, %error, "two holders share an epoch");
+        } else {
+            tracing::warn!(place, %error, "a drive did not take a commit");
+        }
+        self.tally.failed(place);
+        self.failed.push(place);
+    }
+
+    fn agree(&mut self) {
+        if !self.decided {
+            self.decided = true;
+            let head = &self.parcel.row.head;
+            self.set.holder.settled(self.parcel.fence.slot, head.order);
+            self.pass = None;
+        }
+    }
+
+    /// The slot is another's: its first touch finishes or voids what this commit left behind.
+    fn depose(&mut self) {
+        self.decided = true;
+        self.failed.clear();
+        self.answers.clear();
+        self.pass = None;
+    }
+
+    /// Follows the commit to its end: W, then every drive that can still have it.
+    async fn finish(mut self) {
+        loop {
+            match self.decide().await {
+                Standing::Deposed => return,
+                Standing::Agreed => break,
+                Standing::Short => {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    let again = std::mem::take(&mut self.failed);
+                    self.tally = Tally::resume(&self.tally);
+                    for place in again {
+                        self.send_to(place);
+                    }
+                }
+            }
+        }
+        while let Some((place, answer)) = self.answers.next().await {
+            match answer {
+                Ok(done) => self.note(place, done),
+                Err(error) => self.refuse(place, &error),
+            }
+        }
+        self.close();
+    }
+
+    /// Every drive has answered: all have it, or heal is told who does not.
+    fn close(&self) {
+        let (slot, order) = (self.parcel.fence.slot, self.parcel.row.head.order);
+        if self.failed.is_empty() {
+            self.set.holder.complete(slot, order);
+        } else {
+            self.set.hints.note(&self.parcel.register, slot);
+        }
+    }
+}
+
+/// Takes over the commits that nobody waits for. Ends when the set is gone.
+pub(crate) struct Finisher {
+    incoming: tokio::sync::mpsc::UnboundedReceiver<Flight>,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Finisher {
+    pub(crate) fn new(incoming: tokio::sync::mpsc::UnboundedReceiver<Flight>) -> Self {
+        Self {
+            incoming,
+            running: FuturesUnordered::new(),
+        }
+    }
+}
+
+impl Future for Finisher {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut closed = false;
+        loop {
+            match self.incoming.poll_recv(context) {
+                Poll::Ready(Some(flight)) => self.running.push(Box::pin(flight.finish())),
+                Poll::Ready(None) => {
+                    closed = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.running).poll_next(context) {}
+        if closed && self.running.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}

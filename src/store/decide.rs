@@ -1,0 +1,81 @@
+//! What the holder finds when it touches a register: commit rules 3 and 5.
+
+use std::sync::Arc;
+
+use drive::{Register, RowsRequest, Want};
+use quorum::{History, Touch};
+use types::Slot;
+
+use crate::error::Error;
+use crate::gates::Pass;
+use crate::heal;
+use crate::set::{Asked, ErasureSet, FENCED};
+
+/// A register as the holder found it, under its fence.
+pub(crate) struct Decided {
+    pub(crate) history: History,
+    pub(crate) asked: Asked,
+}
+
+/// More rounds than a history can need: each finishes at least one row.
+const ROUNDS_MAX: usize = 16;
+
+/// Raises and reads until every row that matters is decided. `pass` proves that no commit of
+/// this process is in flight on the register.
+pub(crate) async fn decide(
+    set: &Arc<ErasureSet>,
+    _pass: &Pass,
+    register: &Arc<Register>,
+    slot: Slot,
+    want: Want,
+) -> Result<Decided, Error> {
+    let mut want = want;
+    for _ in 0..ROUNDS_MAX {
+        let (fence, epoch) = set.holder.fence(slot, set.membership)?;
+        let request = RowsRequest {
+            raise: Some(fence),
+            slot,
+            register: Arc::clone(register),
+            want,
+        };
+        let places: Vec<usize> = (0..set.len()).collect();
+        let touched = set
+            .ask(
+                &request,
+                &places,
+                set.standard.read_quorum(),
+                |asked| match quorum::first_touch(&asked.ballot, scope(want)) {
+                    Touch::Wait => None,
+                    decided => Some(decided),
+                },
+            )
+            .await;
+        if touched.as_ref().err() == Some(&FENCED) {
+            set.holder.depose(slot, epoch);
+        }
+        let (touch, asked) = touched?;
+        match touch {
+            Touch::Decided(history) => return Ok(Decided { history, asked }),
+            Touch::Finish { head, holders } => {
+                heal::recommit(set, fence, register, &head, holders).await?;
+            }
+            Touch::Widen => want = Want::All,
+            Touch::Conflict(order) => {
+                tracing::error!(?order, ?register, "two holders share an epoch");
+                return Err(Error::Unavailable("two rows carry one order"));
+            }
+            Touch::Wait => {}
+        }
+    }
+    Err(Error::Unavailable("the key's history stays undecided"))
+}
+
+/// What part of a history a request is about.
+pub(crate) fn scope(want: Want) -> quorum::Want {
+    match want {
+        Want::Latest => quorum::Want::Current,
+        Want::Born(born) | Want::Exact(born, _) => quorum::Want::Born(born),
+        Want::Null => quorum::Want::Null,
+        Want::All => quorum::Want::All,
+    }
+}

@@ -1,0 +1,167 @@
+//! Deleting: a marker in a versioned bucket, a tombstone for a version that is to be gone.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{Row, Want};
+use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
+
+use crate::commit::{InFlight, Parcel};
+use crate::decide::decide;
+use crate::error::Error;
+use crate::expect::Expect;
+use crate::place::Spot;
+use crate::put::Versioning;
+use crate::set::ErasureSet;
+
+/// A deletion.
+pub struct Delete {
+    /// The bucket's versioning.
+    pub versioning: Versioning,
+    /// The version to be gone; without one, what deleting means in that bucket.
+    pub version: Option<VersionId>,
+    /// What must hold of the version it meets.
+    pub expect: Expect,
+    /// Now, for people.
+    pub now: Timestamp,
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted {
+    /// The version that was made (a marker) or taken away.
+    pub version: Option<VersionId>,
+    /// Whether that is, or was, a delete marker.
+    pub marker: bool,
+}
+
+impl ErasureSet {
+    /// Deletes an object or one version of it. Deleting what is not there succeeds, as in S3.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        spot: &Spot,
+        delete: &Delete,
+    ) -> Result<Deleted, Error> {
+        let pass = self.holder.enter(&spot.register).await?;
+        let want = match (delete.version, delete.versioning) {
+            (Some(VersionId::Born(born)), _) => Want::Born(born),
+            (Some(VersionId::Null), _) | (None, Versioning::Off) => Want::Null,
+            (None, _) => Want::Latest,
+        };
+        let history = decide(self, &pass, &spot.register, spot.slot, want)
+            .await?
+            .history;
+        let current = history.current().map(|current| current.head);
+        delete.expect.check(current.as_ref())?;
+        let head = match (delete.version, delete.versioning, current) {
+            (None, Versioning::Enabled | Versioning::Suspended, _) => {
+                self.marker(delete, history.prev().unwrap_or(Order::ZERO))
+            }
+            (_, _, Some(current)) => self.tombstone(delete, &current),
+            (version, _, None) => {
+                return Ok(Deleted {
+                    version,
+                    marker: false,
+                });
+            }
+        };
+        let was_marker = current.is_some_and(|current| current.kind == Kind::Marker);
+        let head = self.put_row(spot, pass, head).await?;
+        Ok(match head.kind {
+            Kind::Marker => Deleted {
+                version: Some(head.version),
+                marker: true,
+            },
+            _ => Deleted {
+                version: delete.version,
+                marker: was_marker,
+            },
+        })
+    }
+
+    /// Orders and commits a row without bytes.
+    pub(crate) async fn put_row(
+        self: &Arc<Self>,
+        spot: &Spot,
+        pass: crate::gates::Pass,
+        mut head: Head,
+    ) -> Result<Head, Error> {
+        let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
+        if !quorum::may_begin(self.deletable(), &head) {
+            return Err(Error::Unavailable("too few drives take writes"));
+        }
+        head.order = self.holder.issue(spot.slot, epoch)?;
+        if head.born == Order::ZERO {
+            head.born = head.order;
+            if head.version != VersionId::Null {
+                head.version = VersionId::Born(head.order);
+            }
+        }
+        let row = Arc::new(Row {
+            head,
+            files: [].into(),
+            tail: Bytes::new(),
+        });
+        let parcel = Parcel {
+            fence,
+            register: Arc::clone(&spot.register),
+            row,
+            inline: vec![None; self.len()],
+            ready: vec![true; self.len()],
+        };
+        InFlight::send(self, Some(pass), parcel)
+            .acknowledged()
+            .await?;
+        Ok(head)
+    }
+
+    fn marker(&self, delete: &Delete, prev: Order) -> Head {
+        let version = match delete.versioning {
+            Versioning::Enabled => VersionId::Born(Order::ZERO),
+            Versioning::Off | Versioning::Suspended => VersionId::Null,
+        };
+        self.bare(Kind::Marker, version, Order::ZERO, prev, delete.now)
+    }
+
+    fn tombstone(&self, delete: &Delete, of: &Head) -> Head {
+        self.bare(Kind::Tombstone, of.version, of.born, of.prev, delete.now)
+    }
+
+    /// A head without bytes. A birth of zero means: born by this row.
+    pub(crate) fn bare(
+        &self,
+        kind: Kind,
+        version: VersionId,
+        born: Order,
+        prev: Order,
+        now: Timestamp,
+    ) -> Head {
+        Head {
+            kind,
+            version,
+            born,
+            order: Order::ZERO,
+            prev,
+            size: 0,
+            modified: now,
+            etag: Etag::Md5([0; 16]),
+            geometry: self.standard,
+            rotation: 0,
+            class: StorageClass::Standard,
+            placed: Placed::Nowhere,
+            data: DataId::from_bytes([0; 16]),
+        }
+    }
+
+    /// How many drives take a deletion: a full drive does.
+    fn deletable(&self) -> usize {
+        use drive::Status;
+        let takes = |drive: &&Arc<dyn drive::Drive>| {
+            matches!(
+                drive.status(),
+                Status::Online | Status::Joining | Status::Full
+            )
+        };
+        self.drives.iter().filter(takes).count()
+    }
+}

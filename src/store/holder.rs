@@ -1,0 +1,143 @@
+//! The holder of a set's slots: it orders changes, one at a time per register, and remembers
+//! what is settled.
+
+use std::sync::Arc;
+
+use drive::{Fence, Register, SettleMark};
+use parking_lot::Mutex;
+use quorum::Sequencer;
+use types::{Epoch, Order, Slot};
+
+use crate::error::Error;
+use crate::gates::{Gates, Pass};
+
+struct Lease {
+    sequencer: Sequencer,
+    epoch: Epoch,
+    /// Whether its marks moved since the drives were told.
+    dirty: bool,
+}
+
+/// The leases of this process on one set.
+pub(crate) struct Holder {
+    slots: Vec<Mutex<Option<Lease>>>,
+    gates: Gates,
+    dirty: Mutex<Vec<Slot>>,
+}
+
+impl Holder {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: (0..Slot::COUNT).map(|_| Mutex::new(None)).collect(),
+            gates: Gates::new(),
+            dirty: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Takes up a lease. An older one of the same slot is given up with it.
+    pub(crate) fn grant(&self, slot: Slot, epoch: Epoch) {
+        if let Some(lease) = self.slots.get(slot.index()) {
+            let mut lease = lease.lock();
+            if lease.as_ref().is_none_or(|lease| lease.epoch < epoch) {
+                *lease = Some(Lease {
+                    sequencer: Sequencer::new(epoch),
+                    epoch,
+                    dirty: false,
+                });
+            }
+        }
+    }
+
+    /// A drive refused this epoch: somebody else holds the slot.
+    pub(crate) fn depose(&self, slot: Slot, epoch: Epoch) {
+        if let Some(lease) = self.slots.get(slot.index()) {
+            let mut lease = lease.lock();
+            if lease.as_ref().is_some_and(|lease| lease.epoch == epoch) {
+                *lease = None;
+                tracing::warn!(slot = slot.number(), "deposed: another holder has the slot");
+            }
+        }
+    }
+
+    /// The right to write under the lease, on a set with this membership index.
+    pub(crate) fn fence(&self, slot: Slot, membership: Epoch) -> Result<(Fence, Epoch), Error> {
+        let lease = self.slots.get(slot.index()).map(|lease| lease.lock());
+        let epoch = lease.and_then(|lease| lease.as_ref().map(|lease| lease.epoch));
+        let epoch = epoch.ok_or(Error::Unavailable("no lease on the key's slot"))?;
+        Ok((
+            Fence {
+                slot,
+                epoch: epoch.max(membership),
+            },
+            epoch,
+        ))
+    }
+
+    /// The next order of the slot, if the lease is still of this epoch.
+    pub(crate) fn issue(&self, slot: Slot, epoch: Epoch) -> Result<Order, Error> {
+        self.with_lease(slot, epoch, |lease| lease.sequencer.issue())
+            .ok_or(Error::Unavailable("the lease on the key's slot is gone"))
+    }
+
+    /// An order is on W drives, or will never be anywhere.
+    pub(crate) fn settled(&self, slot: Slot, order: Order) {
+        self.with_lease(slot, order.epoch, |lease| lease.sequencer.settled(order));
+        self.touch(slot, order.epoch);
+    }
+
+    /// An order is on all drives, or will never be anywhere.
+    pub(crate) fn complete(&self, slot: Slot, order: Order) {
+        self.with_lease(slot, order.epoch, |lease| lease.sequencer.complete(order));
+        self.touch(slot, order.epoch);
+    }
+
+    /// Whether this process knows that the order is on W drives.
+    pub(crate) fn knows_settled(&self, slot: Slot, order: Order) -> bool {
+        self.with_lease(slot, order.epoch, |lease| lease.sequencer.is_settled(order))
+            .unwrap_or(false)
+    }
+
+    /// Waits for the right to change a register.
+    pub(crate) async fn enter(&self, register: &Arc<Register>) -> Result<Pass, Error> {
+        self.gates.enter(register).await
+    }
+
+    /// The marks that moved since they were last taken.
+    pub(crate) fn take_marks(&self) -> Vec<SettleMark> {
+        let slots = std::mem::take(&mut *self.dirty.lock());
+        let mark = |slot: Slot| {
+            let mut lease = self.slots.get(slot.index())?.lock();
+            let lease = lease.as_mut()?;
+            lease.dirty = false;
+            let (settled, complete) = lease.sequencer.marks();
+            Some(SettleMark {
+                slot,
+                epoch: lease.epoch,
+                settled,
+                complete,
+            })
+        };
+        slots.into_iter().filter_map(mark).collect()
+    }
+
+    fn with_lease<T>(
+        &self,
+        slot: Slot,
+        epoch: Epoch,
+        act: impl FnOnce(&mut Lease) -> T,
+    ) -> Option<T> {
+        let mut lease = self.slots.get(slot.index())?.lock();
+        lease.as_mut().filter(|lease| lease.epoch == epoch).map(act)
+    }
+
+    fn touch(&self, slot: Slot, epoch: Epoch) {
+        let first = self
+            .with_lease(slot, epoch, |lease| {
+                !std::mem::replace(&mut lease.dirty, true)
+            })
+            .unwrap_or(false);
+        if first {
+            self.dirty.lock().push(slot);
+        }
+    }
+}

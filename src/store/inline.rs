@@ -1,0 +1,159 @@
+//! Objects whose shards ride in the rows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{Register, RowsRequest, Want};
+use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
+use types::{Head, Slot};
+
+use crate::error::Error;
+use crate::properties::Extent;
+use crate::set::ErasureSet;
+use crate::shards::compute;
+
+/// Of which register.
+pub(crate) struct Whose {
+    pub(crate) register: Arc<Register>,
+    pub(crate) slot: Slot,
+}
+
+/// The good shards of an inline row, by shard, from frames by place.
+pub(crate) fn open(
+    set: &ErasureSet,
+    extent: &Extent,
+    frames: &[Option<Bytes>],
+    shards: &mut [Option<Bytes>],
+) -> bool {
+    let key = ShardKey::new(set.deployment, extent.data, u32::from(extent.number));
+    let len = usize::try_from(extent.size).unwrap_or(usize::MAX);
+    let shard_len = extent.geometry.shard_len(len);
+    let mut bad = false;
+    for (place, frame) in frames.iter().enumerate() {
+        let Some(frame) = frame else { continue };
+        let index = placement::shard_on(u16::from(extent.rotation), place, set.len());
+        let Ok(shard) = u8::try_from(index) else {
+            continue;
+        };
+        let id = FrameId {
+            stripe: 0,
+            shard,
+            geometry: extent.geometry,
+        };
+        let good = key
+            .open_frame(id, shard_len, frame)
+            .map(|_| frame.slice(FRAME_HEAD_LEN..));
+        bad |= good.is_none();
+        if let (Some(slot), Some(good)) = (shards.get_mut(index), good) {
+            *slot = Some(good);
+        }
+    }
+    bad
+}
+
+/// All good shards of an inline row, asking drives for frames until `enough`.
+pub(crate) async fn gather(
+    set: &ErasureSet,
+    whose: &Whose,
+    extent: &Extent,
+    head: &Head,
+    frames: &[Option<Bytes>],
+    enough: impl Fn(&[Option<Bytes>]) -> bool,
+) -> Vec<Option<Bytes>> {
+    let mut shards = vec![None; set.len()];
+    let mut bad = open(set, extent, frames, &mut shards);
+    for (place, drive) in set.drives.iter().enumerate() {
+        if enough(&shards) {
+            break;
+        }
+        if frames.get(place).is_some_and(Option::is_some) {
+            continue;
+        }
+        let request = RowsRequest {
+            raise: None,
+            slot: whose.slot,
+            register: Arc::clone(&whose.register),
+            want: Want::Exact(head.born, head.order),
+        };
+        let rows = drive.rows(request).await.unwrap_or_default();
+        let frame = rows
+            .into_iter()
+            .find(|row| row.head == *head)
+            .and_then(|row| row.inline);
+        let mut one = vec![None; set.len()];
+        if let Some(slot) = one.get_mut(place) {
+            *slot = frame;
+        }
+        bad |= open(set, extent, &one, &mut shards);
+    }
+    if bad {
+        set.counters.bad_shard();
+        set.hints.note(&whose.register, whose.slot);
+    }
+    shards
+}
+
+/// The bytes of an inline object, in pieces.
+pub(crate) async fn read(
+    set: &Arc<ErasureSet>,
+    whose: &Whose,
+    extent: &Extent,
+    head: &Head,
+    frames: &[Option<Bytes>],
+) -> Result<Vec<Bytes>, Error> {
+    let k = extent.geometry.data();
+    let data_whole = |shards: &[Option<Bytes>]| shards.iter().take(k).all(Option::is_some);
+    let enough =
+        |shards: &[Option<Bytes>]| data_whole(shards) || shards.iter().flatten().count() >= k;
+    let mut shards = gather(set, whose, extent, head, frames, enough).await;
+    if !data_whole(&shards) {
+        let lost: Vec<usize> = (0..k)
+            .filter(|shard| shards.get(*shard).is_some_and(Option::is_none))
+            .collect();
+        rebuild(set, extent, &mut shards, &lost).await?;
+    }
+    let mut left = usize::try_from(extent.size).map_err(|_| Error::Damaged)?;
+    let mut pieces = Vec::with_capacity(k);
+    let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+    for shard in shards.iter().take(k).flatten() {
+        let piece = shard.slice(..left.min(shard.len()));
+        left -= piece.len();
+        crc.update(&piece);
+        pieces.push(piece);
+    }
+    if left > 0 || crc.finalize() != extent.crc {
+        return Err(Error::Damaged);
+    }
+    Ok(pieces)
+}
+
+/// Fills in shards that are lost, from any k that are there.
+pub(crate) async fn rebuild(
+    set: &ErasureSet,
+    extent: &Extent,
+    shards: &mut [Option<Bytes>],
+    lost: &[usize],
+) -> Result<(), Error> {
+    let shard_len = extent
+        .geometry
+        .shard_len(usize::try_from(extent.size).unwrap_or(usize::MAX));
+    let codec = set.codec(extent.geometry);
+    let (given, wanted) = (shards.to_vec(), lost.to_vec());
+    let work = move || {
+        let present: Vec<Option<&[u8]>> = given.iter().map(|shard| shard.as_deref()).collect();
+        let mut made: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; shard_len]).collect();
+        let mut out: Vec<&mut [u8]> = made.iter_mut().map(Vec::as_mut_slice).collect();
+        codec.rebuild(&present, &wanted, &mut out).ok()?;
+        Some(made)
+    };
+    let made = compute(shard_len, work)
+        .await
+        .flatten()
+        .ok_or(Error::Damaged)?;
+    for (shard, bytes) in lost.iter().zip(made) {
+        if let Some(slot) = shards.get_mut(*shard) {
+            *slot = Some(bytes.into());
+        }
+    }
+    Ok(())
+}

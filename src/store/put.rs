@@ -1,0 +1,463 @@
+//! Writing an object: stage or carry along, then order, then commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{Register, Row, Stage, Want};
+use erasure::{Codec, Layout, ShardKey};
+use futures_util::future::join_all;
+use types::{
+    DataId, Etag, Geometry, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId,
+};
+
+use crate::block::{Block, SealedBlock};
+use crate::buffers::Buffer;
+use crate::commit::{InFlight, Parcel};
+use crate::decide::{Decided, decide};
+use crate::digest::Digests;
+use crate::error::{Error, WriteError};
+use crate::expect::Expect;
+use crate::place::Spot;
+use crate::properties::{Extent, Properties};
+use crate::set::ErasureSet;
+use crate::shards::compute;
+
+/// Objects up to this many bytes ride in the commit itself.
+pub const INLINE_MAX: u64 = 128 << 10;
+
+/// The bytes of one write, and what becomes of them.
+pub trait Body: Send {
+    /// Why a body breaks off.
+    type Error: Send;
+
+    /// The next bytes, or `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Self::Error>> + Send;
+
+    /// Called after the last byte: checks what was announced (digests, signatures, trailers) and
+    /// says what the version keeps. Extents are filled in by the store.
+    fn finish(&mut self, md5: [u8; 16]) -> Result<Properties, Self::Error>;
+}
+
+/// A bucket's versioning, as far as a write minds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versioning {
+    /// Never switched on: a write replaces everything older.
+    Off,
+    /// Each write makes a version.
+    Enabled,
+    /// A write replaces the null version.
+    Suspended,
+}
+
+/// A write.
+pub struct Put {
+    /// The bucket's versioning.
+    pub versioning: Versioning,
+    /// What must hold of the current version.
+    pub expect: Expect,
+    /// The announced length.
+    pub size: u64,
+    /// The storage class.
+    pub class: StorageClass,
+    /// Now, for people.
+    pub now: Timestamp,
+}
+
+/// What a write made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The version.
+    pub version: VersionId,
+    /// Its entity tag.
+    pub etag: Etag,
+    /// Its order.
+    pub order: Order,
+}
+
+/// Bytes that are safe on drives, or in hand, and not yet visible.
+pub(crate) struct Content {
+    pub(crate) extent: Option<Extent>,
+    pub(crate) md5: [u8; 16],
+    /// The frames of an inline object, by shard.
+    pub(crate) frames: Option<SealedBlock>,
+    /// Which places have the shard file.
+    pub(crate) ready: Vec<bool>,
+}
+
+impl ErasureSet {
+    /// Takes in a body: encodes it, and stages its shards unless they ride along.
+    pub(crate) async fn take_in<B: Body>(
+        self: &Arc<Self>,
+        spot: &Spot,
+        size: u64,
+        class: StorageClass,
+        body: &mut B,
+    ) -> Result<(Content, Properties), WriteError<B::Error>> {
+        let geometry = self.geometry(class);
+        let data = DataId::from_bytes(crate::random::bytes()?);
+        let mut extent = Extent {
+            number: spot.part,
+            size,
+            data,
+            geometry,
+            rotation: spot.rotation(geometry),
+            placed: Placed::Nowhere,
+            crc: 0,
+            md5: [0; 16],
+            checksum: None,
+        };
+        let key = ShardKey::new(self.deployment, data, u32::from(spot.part));
+        let (frames, ready) = if size == 0 {
+            expect_end(body, 0, 0).await?;
+            extent.md5 = Digests::small(&[]).0;
+            (None, vec![true; self.len()])
+        } else if size <= INLINE_MAX && spot.part == 0 {
+            extent.placed = Placed::Inline;
+            let (sealed, md5, crc) = self.take_in_small(geometry, &key, size, body).await?;
+            (extent.md5, extent.crc) = (md5, crc);
+            (Some(sealed), vec![true; self.len()])
+        } else {
+            extent.placed = Placed::File;
+            let (ready, md5, crc) = self.take_in_large(spot, &extent, &key, body).await?;
+            (extent.md5, extent.crc) = (md5, crc);
+            (None, ready)
+        };
+        let mut properties = body.finish(extent.md5).map_err(WriteError::Body)?;
+        let md5 = extent.md5;
+        let extent = (size > 0).then_some(extent);
+        properties.extents.clear();
+        properties.extents.extend(extent.clone());
+        Ok((
+            Content {
+                extent,
+                md5,
+                frames,
+                ready,
+            },
+            properties,
+        ))
+    }
+
+    async fn take_in_small<B: Body>(
+        &self,
+        geometry: Geometry,
+        key: &ShardKey,
+        size: u64,
+        body: &mut B,
+    ) -> Result<(SealedBlock, [u8; 16], u64), WriteError<B::Error>> {
+        let len = usize::try_from(size).map_err(|_| Error::BodyLength { got: 0, want: size })?;
+        let buffer = Buffer::small(Block::buffer_len(geometry, len));
+        let mut block = Block::new(buffer, geometry, len);
+        let mut pieces = Vec::with_capacity(1);
+        let mut left_over = Bytes::new();
+        fill(&mut block, body, &mut left_over, size, &mut pieces).await?;
+        if !left_over.is_empty() {
+            return Err(Error::BodyLength {
+                got: size + 1,
+                want: size,
+            }
+            .into());
+        }
+        expect_end(body, size, size).await?;
+        let (codec, key) = (self.codec(geometry), key.clone());
+        let work = move || {
+            let (md5, crc) = Digests::small(&pieces);
+            (block.seal(&codec, &key, 0), md5, crc)
+        };
+        let sealed = compute(len, work).await;
+        Ok(sealed.ok_or(Error::Unavailable("shutting down"))?)
+    }
+
+    async fn take_in_large<B: Body>(
+        self: &Arc<Self>,
+        spot: &Spot,
+        extent: &Extent,
+        key: &ShardKey,
+        body: &mut B,
+    ) -> Result<(Vec<bool>, [u8; 16], u64), WriteError<B::Error>> {
+        let geometry = extent.geometry;
+        let layout = Layout::new(geometry, extent.size);
+        let codec = self.codec(geometry);
+        let mut stages = Stages::open(self, spot, extent).await?;
+        let mut digests = Digests::new(Arc::clone(&self.md5));
+        let mut left_over = Bytes::new();
+        let mut sealing: Option<tokio::task::JoinHandle<SealedBlock>> = None;
+        for stripe in 0..layout.stripes() {
+            let len = layout.block_len(stripe);
+            let buffer = self.buffers.take(Block::buffer_len(geometry, len)).await?;
+            let mut block = Block::new(buffer, geometry, len);
+            fill(
+                &mut block,
+                body,
+                &mut left_over,
+                extent.size,
+                &mut Vec::new(),
+            )
+            .await?;
+            if let Some(sealed) = sealing.take() {
+                let sealed = sealed
+                    .await
+                    .map_err(|_| Error::Unavailable("shutting down"))?;
+                stages.append(sealed, &mut digests).await?;
+            }
+            sealing = Some(seal(block, &codec, key, stripe));
+        }
+        if let Some(sealed) = sealing.take() {
+            let sealed = sealed
+                .await
+                .map_err(|_| Error::Unavailable("shutting down"))?;
+            stages.append(sealed, &mut digests).await?;
+        }
+        if !left_over.is_empty() {
+            let got = extent.size + 1;
+            return Err(Error::BodyLength {
+                got,
+                want: extent.size,
+            }
+            .into());
+        }
+        expect_end(body, extent.size, extent.size).await?;
+        let (ready, digests) = tokio::join!(stages.finish(), digests.finish());
+        let (md5, crc) = digests?;
+        Ok((ready?, md5, crc))
+    }
+
+    /// Orders a row and commits it: the only way in which a client's change becomes visible.
+    pub(crate) async fn order(
+        self: &Arc<Self>,
+        spot: &Spot,
+        change: Change<'_>,
+        content: Content,
+    ) -> Result<Written, Error> {
+        let register = &spot.register;
+        let pass = self.holder.enter(register).await?;
+        let blind =
+            change.versioning == Versioning::Off && matches!(change.expect, Expect::Anything);
+        let mut prev = Order::ZERO;
+        if !blind {
+            let want = if change.versioning == Versioning::Off {
+                Want::Null
+            } else {
+                Want::Latest
+            };
+            let Decided { history, .. } = decide(self, &pass, register, spot.slot, want).await?;
+            change
+                .expect
+                .check(history.current().map(|current| &current.head))?;
+            prev = history.prev().unwrap_or(Order::ZERO);
+        }
+        let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
+        let geometry = content
+            .extent
+            .as_ref()
+            .map_or(self.standard, |extent| extent.geometry);
+        let placed = content
+            .extent
+            .as_ref()
+            .map_or(Placed::Nowhere, |extent| extent.placed);
+        let mut head = Head {
+            kind: Kind::Object,
+            version: VersionId::Null,
+            born: Order::ZERO,
+            order: Order::ZERO,
+            prev,
+            size: content.extent.as_ref().map_or(0, |extent| extent.size),
+            modified: change.now,
+            etag: change.etag,
+            geometry,
+            rotation: spot.rotation(geometry),
+            class: change.class,
+            placed,
+            data: content
+                .extent
+                .as_ref()
+                .map_or(DataId::from_bytes([0; 16]), |extent| extent.data),
+        };
+        let ready = content.ready.iter().filter(|ready| **ready).count();
+        if !quorum::may_begin(ready.min(self.writable()), &head) {
+            return Err(self.refusal());
+        }
+        head.order = self.holder.issue(spot.slot, epoch)?;
+        head.born = head.order;
+        if change.versioning == Versioning::Enabled {
+            head.version = VersionId::Born(head.order);
+        }
+        let files: Arc<[DataId]> = match placed {
+            Placed::File => [head.data].into(),
+            _ => [].into(),
+        };
+        let row = Arc::new(Row {
+            head,
+            files,
+            tail: change.properties.encode(),
+        });
+        let inline = self.inline_by_place(&head, content.frames.as_ref());
+        let parcel = Parcel {
+            fence,
+            register: Arc::clone(register),
+            row,
+            inline,
+            ready: content.ready,
+        };
+        InFlight::send(self, Some(pass), parcel)
+            .acknowledged()
+            .await?;
+        Ok(Written {
+            version: head.version,
+            etag: head.etag,
+            order: head.order,
+        })
+    }
+
+    /// Why too few drives take new bytes.
+    pub(crate) fn refusal(&self) -> Error {
+        let full = |drive: &Arc<dyn drive::Drive>| drive.status() == drive::Status::Full;
+        if self.drives.iter().any(full) {
+            Error::Full
+        } else {
+            Error::Unavailable("too few drives take writes")
+        }
+    }
+
+    /// The frame for each place of the set.
+    pub(crate) fn inline_by_place(
+        &self,
+        head: &Head,
+        frames: Option<&SealedBlock>,
+    ) -> Vec<Option<Bytes>> {
+        let frame = |place: usize| {
+            let shard = placement::shard_on(u16::from(head.rotation), place, self.len());
+            frames.map(|frames| frames.frame(shard))
+        };
+        (0..self.len()).map(frame).collect()
+    }
+}
+
+/// What a write changes besides the bytes.
+pub(crate) struct Change<'a> {
+    pub(crate) versioning: Versioning,
+    pub(crate) expect: &'a Expect,
+    pub(crate) etag: Etag,
+    pub(crate) class: StorageClass,
+    pub(crate) now: Timestamp,
+    pub(crate) properties: &'a Properties,
+}
+
+fn seal(
+    block: Block,
+    codec: &Codec,
+    key: &ShardKey,
+    stripe: u64,
+) -> tokio::task::JoinHandle<SealedBlock> {
+    let (codec, key) = (codec.clone(), key.clone());
+    tokio::task::spawn_blocking(move || block.seal(&codec, &key, stripe))
+}
+
+/// Fills a block from a body. `left_over` keeps what a piece had beyond the block.
+async fn fill<B: Body>(
+    block: &mut Block,
+    body: &mut B,
+    left_over: &mut Bytes,
+    size: u64,
+    pieces: &mut Vec<Bytes>,
+) -> Result<(), WriteError<B::Error>> {
+    let mut got = 0;
+    loop {
+        let before = left_over.clone();
+        block.fill(left_over);
+        let taken = before.len() - left_over.len();
+        if taken > 0 {
+            got += u64::try_from(taken).unwrap_or(u64::MAX);
+            pieces.push(before.slice(..taken));
+        }
+        if block.is_full() {
+            return Ok(());
+        }
+        match body.next().await.map_err(WriteError::Body)? {
+            Some(bytes) => *left_over = bytes,
+            None => return Err(Error::BodyLength { got, want: size }.into()),
+        }
+    }
+}
+
+async fn expect_end<B: Body>(
+    body: &mut B,
+    got: u64,
+    want: u64,
+) -> Result<(), WriteError<B::Error>> {
+    while let Some(bytes) = body.next().await.map_err(WriteError::Body)? {
+        if !bytes.is_empty() {
+            return Err(Error::BodyLength { got: got + 1, want }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The shard files of one extent, being written on every place that can.
+struct Stages {
+    stages: Vec<Option<Box<dyn Stage>>>,
+    shards: Vec<usize>,
+    needed: usize,
+}
+
+impl Stages {
+    async fn open(set: &Arc<ErasureSet>, spot: &Spot, extent: &Extent) -> Result<Self, Error> {
+        let register: Arc<Register> = Arc::clone(&spot.register);
+        let open = |drive: &Arc<dyn drive::Drive>| drive.stage(extent.data, Arc::clone(&register));
+        let opened = join_all(set.drives.iter().map(open)).await;
+        let shard = |place| placement::shard_on(u16::from(extent.rotation), place, set.len());
+        let stages = Self {
+            stages: opened.into_iter().map(Result::ok).collect(),
+            shards: (0..set.len()).map(shard).collect(),
+            needed: extent.geometry.write_quorum(),
+        };
+        if stages.living() < stages.needed {
+            Err(set.refusal())
+        } else {
+            Ok(stages)
+        }
+    }
+
+    fn living(&self) -> usize {
+        self.stages.iter().flatten().count()
+    }
+
+    /// Appends a stripe's frames. A drive that fails is cut; the rest must suffice.
+    async fn append(&mut self, sealed: SealedBlock, digests: &mut Digests) -> Result<(), Error> {
+        digests.update(sealed.data().collect()).await?;
+        let places = self.stages.iter_mut().zip(&self.shards);
+        join_all(places.map(|(stage, shard)| append(stage, sealed.frame(*shard)))).await;
+        self.enough()
+    }
+
+    fn enough(&self) -> Result<(), Error> {
+        if self.living() < self.needed {
+            return Err(Error::Unavailable("too few drives took the bytes"));
+        }
+        Ok(())
+    }
+
+    /// Syncs all files. Says which places have theirs.
+    async fn finish(self) -> Result<Vec<bool>, Error> {
+        let finish = |stage: Option<Box<dyn Stage>>| async move {
+            match stage {
+                Some(stage) => stage.finish().await.is_ok(),
+                None => false,
+            }
+        };
+        let ready = join_all(self.stages.into_iter().map(finish)).await;
+        if ready.iter().filter(|ready| **ready).count() < self.needed {
+            return Err(Error::Unavailable("too few drives took the bytes"));
+        }
+        Ok(ready)
+    }
+}
+
+/// Appends to one drive's file. A drive that fails is cut out of the upload.
+async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes) {
+    let Some(writer) = stage else { return };
+    if let Err(error) = writer.append(frame).await {
+        tracing::warn!(%error, "a drive is cut out of an upload");
+        *stage = None;
+    }
+}

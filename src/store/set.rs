@@ -1,0 +1,233 @@
+//! One erasure set: its drives, and how they are asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use drive::{Drive, Rows, RowsRequest, Status};
+use erasure::Codec;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use quorum::{Ballot, Sighting};
+use types::{DeploymentId, Epoch, Geometry, StorageClass};
+
+use crate::buffers::BufferPool;
+use crate::commit::Collector;
+use crate::counters::Counters;
+use crate::error::Error;
+use crate::hints::Hints;
+use crate::holder::Holder;
+use crate::md5::Md5Lanes;
+
+/// Another drive is asked when those asked so far leave this much silence.
+const HEDGE_AFTER: Duration = Duration::from_millis(80);
+
+/// What a request ends with whose fence a drive refused.
+pub(crate) const FENCED: Error = Error::Unavailable("another holder has the key's slot");
+
+/// What a set is made of.
+pub struct SetConfig {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The drives, by place. One that is missing is a drive that is offline.
+    pub drives: Vec<Arc<dyn Drive>>,
+    /// The code of `STANDARD` objects.
+    pub standard: Geometry,
+    /// The code of `REDUCED_REDUNDANCY` objects.
+    pub reduced: Geometry,
+    /// The set's membership index.
+    pub membership: Epoch,
+}
+
+/// One erasure set.
+pub(crate) struct ErasureSet {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) drives: Vec<Arc<dyn Drive>>,
+    pub(crate) standard: Geometry,
+    reduced: Geometry,
+    pub(crate) membership: Epoch,
+    pub(crate) holder: Holder,
+    pub(crate) buffers: BufferPool,
+    pub(crate) md5: Arc<Md5Lanes>,
+    pub(crate) hints: Hints,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) collector: Collector,
+    /// The highest log position that each drive acknowledged.
+    positions: Vec<AtomicU64>,
+    codecs: parking_lot::Mutex<Vec<Codec>>,
+}
+
+/// What all sets share.
+pub(crate) struct Shared {
+    pub(crate) buffers: BufferPool,
+    pub(crate) md5: Arc<Md5Lanes>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What the drives said so far.
+pub(crate) struct Asked {
+    /// As votes.
+    pub(crate) ballot: Ballot,
+    /// In full, by place.
+    pub(crate) rows: Vec<Option<Rows>>,
+}
+
+impl ErasureSet {
+    pub(crate) fn new(config: SetConfig, shared: &Shared, collector: Collector) -> Self {
+        let positions = config
+            .drives
+            .iter()
+            .map(|drive| AtomicU64::new(drive.positions().0));
+        Self {
+            positions: positions.collect(),
+            buffers: shared.buffers.clone(),
+            md5: Arc::clone(&shared.md5),
+            counters: Arc::clone(&shared.counters),
+            hints: Hints::default(),
+            collector,
+            deployment: config.deployment,
+            standard: config.standard,
+            reduced: config.reduced,
+            membership: config.membership,
+            holder: Holder::new(),
+            codecs: parking_lot::Mutex::new(Vec::new()),
+            drives: config.drives,
+        }
+    }
+
+    /// How many drives the set has.
+    pub(crate) fn len(&self) -> usize {
+        self.drives.len()
+    }
+
+    /// The code for a new object of this class: with drives away, more parity (design 4.4).
+    pub(crate) fn geometry(&self, class: StorageClass) -> Geometry {
+        let geometry = match class {
+            StorageClass::Standard => self.standard,
+            StorageClass::Reduced => self.reduced,
+        };
+        geometry.degraded(self.len() - self.writable())
+    }
+
+    /// How many drives take new bytes.
+    pub(crate) fn writable(&self) -> usize {
+        let writes =
+            |drive: &&Arc<dyn Drive>| matches!(drive.status(), Status::Online | Status::Joining);
+        self.drives.iter().filter(writes).count()
+    }
+
+    /// The codec of a geometry.
+    pub(crate) fn codec(&self, geometry: Geometry) -> Codec {
+        let mut codecs = self.codecs.lock();
+        if let Some(codec) = codecs.iter().find(|codec| codec.geometry() == geometry) {
+            return codec.clone();
+        }
+        let codec = Codec::new(geometry);
+        codecs.push(codec.clone());
+        codec
+    }
+
+    /// Notes what a drive acknowledged.
+    pub(crate) fn acknowledged(&self, place: usize, position: u64) {
+        if let Some(known) = self.positions.get(place) {
+            known.fetch_max(position, Ordering::Relaxed);
+        }
+    }
+
+    /// What is known of every drive's log, by place.
+    pub(crate) fn positions(&self) -> Vec<(u8, u64)> {
+        let known = self
+            .positions
+            .iter()
+            .map(|known| known.load(Ordering::Relaxed));
+        known
+            .enumerate()
+            .filter_map(|(place, at)| Some((u8::try_from(place).ok()?, at)))
+            .collect()
+    }
+
+    /// Asks drives for rows, `first` of them at once and in the order of `places`, then one more
+    /// whenever one fails, stalls, or all have answered and `decide` still wants more.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: &RowsRequest,
+        places: &[usize],
+        first: usize,
+        mut decide: impl FnMut(&Asked) -> Option<T>,
+    ) -> Result<(T, Asked), Error> {
+        let mut asked = Asked {
+            ballot: Ballot::new(self.len()),
+            rows: (0..self.len()).map(|_| None).collect(),
+        };
+        let mut waiting = places.iter().copied();
+        let mut running = FuturesUnordered::new();
+        let ask_one = |place: usize| {
+            let reply = self
+                .drives
+                .get(place)
+                .map(|drive| drive.rows(request.clone()));
+            async move {
+                let Some(reply) = reply else {
+                    return (place, Err(drive::Error::Missing));
+                };
+                (place, reply.await)
+            }
+        };
+        running.extend(waiting.by_ref().take(first).map(ask_one));
+        loop {
+            let next = if waiting.len() == 0 {
+                running.next().await
+            } else {
+                match tokio::time::timeout(HEDGE_AFTER, running.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        running.extend(waiting.by_ref().take(1).map(ask_one));
+                        continue;
+                    }
+                }
+            };
+            match next {
+                Some((place, Ok(rows))) => self.count(request, &mut asked, place, rows),
+                Some((_, Err(drive::Error::Fenced { .. }))) => return Err(FENCED),
+                Some((place, Err(error))) => {
+                    tracing::debug!(place, %error, "drive did not answer");
+                    asked.ballot.failed(place);
+                    running.extend(waiting.by_ref().take(1).map(ask_one));
+                }
+                None => return Err(Error::Unavailable("too few drives answer")),
+            }
+            if let Some(decided) = decide(&asked) {
+                return Ok((decided, asked));
+            }
+            if running.is_empty() {
+                running.extend(waiting.by_ref().take(1).map(ask_one));
+            }
+        }
+    }
+
+    /// Counts one answer. What the holder knows to be settled is settled at any epoch.
+    pub(crate) fn count(&self, request: &RowsRequest, asked: &mut Asked, place: usize, rows: Rows) {
+        let sightings = self.sightings(request.slot, &rows);
+        let votes = !matches!(
+            self.drives.get(place).map(|drive| drive.status()),
+            Some(Status::Joining)
+        );
+        if votes {
+            asked.ballot.voted(place, sightings);
+        } else {
+            asked.ballot.joining(place, sightings);
+        }
+        if let Some(slot) = asked.rows.get_mut(place) {
+            *slot = Some(rows);
+        }
+    }
+
+    /// Rows as the commit rules see them.
+    pub(crate) fn sightings(&self, slot: types::Slot, rows: &Rows) -> Vec<Sighting> {
+        let sighting = |answer: &drive::RowAnswer| Sighting {
+            head: answer.head,
+            settled: answer.settled || self.holder.knows_settled(slot, answer.head.order),
+        };
+        rows.iter().map(sighting).collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! Reading the bytes of an extent back from whatever good shards there are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{Register, ShardRead};
+use erasure::{FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use types::{DataId, Geometry, Slot};
+
+use crate::error::Error;
+use crate::set::ErasureSet;
+
+/// The shards of one run of bytes: where they are and how they are checked.
+#[derive(Clone)]
+pub(crate) struct Shards {
+    pub(crate) set: Arc<ErasureSet>,
+    pub(crate) register: Arc<Register>,
+    pub(crate) slot: Slot,
+    pub(crate) data: DataId,
+    pub(crate) geometry: Geometry,
+    pub(crate) rotation: u8,
+    pub(crate) layout: Layout,
+    pub(crate) key: ShardKey,
+}
+
+/// A stripe's shards as far as they were read and found good, by shard index.
+type Found = Vec<Option<Bytes>>;
+
+impl Shards {
+    /// The place in the set that holds a shard.
+    pub(crate) fn place_of(&self, shard: usize) -> usize {
+        placement::drive_of(u16::from(self.rotation), shard, self.geometry.drives())
+    }
+
+    /// The bytes of a span, in order, in pieces.
+    pub(crate) async fn read(&self, span: &StripeSpan) -> Result<Vec<Bytes>, Error> {
+        let mut found: Found = vec![None; self.geometry.drives()];
+        let wanted: Vec<usize> = span.shards().collect();
+        let missing = self.fetch(span.stripe, &wanted, &mut found).await;
+        if missing {
+            self.fetch_enough(span.stripe, &mut found).await?;
+            found = self.rebuild(span.stripe, found, wanted.clone()).await?;
+        }
+        let piece = |shard: &usize| {
+            let bytes = found
+                .get(*shard)
+                .and_then(Option::as_ref)
+                .ok_or(Error::Damaged)?;
+            Ok(bytes.slice(span.of_shard(*shard)))
+        };
+        wanted.iter().map(piece).collect()
+    }
+
+    /// Every shard of a stripe named by `wanted`, read or rebuilt.
+    pub(crate) async fn stripe(&self, stripe: u64, wanted: &[usize]) -> Result<Vec<Bytes>, Error> {
+        let mut found: Found = vec![None; self.geometry.drives()];
+        self.fetch_enough(stripe, &mut found).await?;
+        let found = self.rebuild(stripe, found, wanted.to_vec()).await?;
+        wanted
+            .iter()
+            .map(|shard| found.get(*shard).cloned().flatten().ok_or(Error::Damaged))
+            .collect()
+    }
+
+    /// Whether a drive's shard file is there and as long as it should be.
+    pub(crate) async fn present(&self, place: usize) -> bool {
+        let Some(drive) = self.set.drives.get(place) else {
+            return false;
+        };
+        let Some(offset) = self.layout.file_len().checked_sub(1) else {
+            return true;
+        };
+        drive
+            .read_shard(ShardRead {
+                data: self.data,
+                offset,
+                len: 1,
+            })
+            .await
+            .is_ok()
+    }
+
+    /// Whether a drive's whole shard file is there and good.
+    pub(crate) async fn verify(&self, place: usize) -> bool {
+        let shard = placement::shard_on(u16::from(self.rotation), place, self.geometry.drives());
+        for stripe in 0..self.layout.stripes() {
+            if self.frame(stripe, shard).await.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads more shards until k are there.
+    async fn fetch_enough(&self, stripe: u64, found: &mut Found) -> Result<(), Error> {
+        let mut untried: Vec<usize> = (0..self.geometry.drives())
+            .filter(|shard| found.get(*shard).is_some_and(Option::is_none))
+            .collect();
+        loop {
+            let have = found.iter().flatten().count();
+            let lack = self.geometry.data().saturating_sub(have);
+            if lack == 0 {
+                return Ok(());
+            }
+            if untried.len() < lack {
+                return Err(Error::Damaged);
+            }
+            let next: Vec<usize> = untried.drain(..lack).collect();
+            self.fetch(stripe, &next, found).await;
+        }
+    }
+
+    /// Reads shards side by side. Says whether any of them is missing.
+    async fn fetch(&self, stripe: u64, shards: &[usize], found: &mut Found) -> bool {
+        let read = |shard: usize| async move { (shard, self.frame(stripe, shard).await) };
+        let mut reads: FuturesUnordered<_> = shards.iter().copied().map(read).collect();
+        let mut missing = false;
+        while let Some((shard, bytes)) = reads.next().await {
+            missing |= bytes.is_none();
+            if let Some(slot) = found.get_mut(shard) {
+                *slot = bytes;
+            }
+        }
+        missing
+    }
+
+    /// One good shard. A bad one is noted for heal.
+    async fn frame(&self, stripe: u64, shard: usize) -> Option<Bytes> {
+        let drive = self.set.drives.get(self.place_of(shard))?;
+        let read = ShardRead {
+            data: self.data,
+            offset: self.layout.frame_offset(stripe),
+            len: self.layout.frame_len(stripe),
+        };
+        let good = match drive.read_shard(read).await {
+            Ok(frame) => self.open(stripe, shard, frame).await,
+            Err(error) => {
+                tracing::debug!(%error, shard, "shard not read");
+                None
+            }
+        };
+        if good.is_none() {
+            self.set.counters.bad_shard();
+            self.set.hints.note(&self.register, self.slot);
+        }
+        good
+    }
+
+    async fn open(&self, stripe: u64, shard: usize, frame: Bytes) -> Option<Bytes> {
+        let id = FrameId {
+            stripe,
+            shard: u8::try_from(shard).ok()?,
+            geometry: self.geometry,
+        };
+        let (key, shard_len) = (self.key.clone(), self.layout.shard_len(stripe));
+        let check = move || {
+            key.open_frame(id, shard_len, &frame)?;
+            Some(frame.slice(FRAME_HEAD_LEN..))
+        };
+        compute(shard_len, check).await.flatten()
+    }
+
+    async fn rebuild(&self, stripe: u64, found: Found, wanted: Vec<usize>) -> Result<Found, Error> {
+        let lost: Vec<usize> = wanted
+            .into_iter()
+            .filter(|shard| found.get(*shard).is_some_and(Option::is_none))
+            .collect();
+        if lost.is_empty() {
+            return Ok(found);
+        }
+        let shard_len = self.layout.shard_len(stripe);
+        let codec = self.set.codec(self.geometry);
+        let work = move || {
+            let mut found = found;
+            let present: Vec<Option<&[u8]>> = found.iter().map(|shard| shard.as_deref()).collect();
+            let mut made: Vec<Vec<u8>> = lost.iter().map(|_| vec![0; shard_len]).collect();
+            let mut out: Vec<&mut [u8]> = made.iter_mut().map(Vec::as_mut_slice).collect();
+            codec.rebuild(&present, &lost, &mut out).ok()?;
+            for (shard, bytes) in lost.iter().zip(made) {
+                *found.get_mut(*shard)? = Some(bytes.into());
+            }
+            Some(found)
+        };
+        compute(shard_len, work)
+            .await
+            .flatten()
+            .ok_or(Error::Damaged)
+    }
+}
+
+/// Small work is done at once, large work off the async threads.
+pub(crate) async fn compute<T: Send + 'static>(
+    len: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    const AT_ONCE_MAX: usize = 64 << 10;
+    if len <= AT_ONCE_MAX {
+        return Some(work());
+    }
+    tokio::task::spawn_blocking(work).await.ok()
+}

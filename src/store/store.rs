@@ -1,0 +1,186 @@
+//! The object store: all sets of a pool, and the operations on objects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drive::{Register, Settles};
+use types::{BucketId, DeploymentId, Epoch, ObjectKey, Slot, VersionId};
+
+use crate::buffers::BufferPool;
+use crate::commit::Finisher;
+use crate::counters::Counters;
+use crate::delete::{Delete, Deleted};
+use crate::error::{Error, WriteError};
+use crate::get::Found;
+use crate::heal::{Depth, Healed, heal};
+use crate::list::{ListPage, ListRequest, list};
+use crate::md5::Md5Lanes;
+use crate::place::Spot;
+use crate::put::{Body, Change, Put, Written};
+use crate::set::{ErasureSet, SetConfig, Shared};
+
+/// How often drives are told what is settled.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+
+/// The object store of a node.
+pub struct Store {
+    deployment: DeploymentId,
+    sets: Vec<Arc<ErasureSet>>,
+    counters: Arc<Counters>,
+}
+
+impl Store {
+    /// A store on these sets. Must be called within a tokio runtime: it finishes commits and
+    /// settles orders in tasks of its own, until it is dropped.
+    pub fn new(deployment: DeploymentId, sets: Vec<SetConfig>) -> Self {
+        let counters = Arc::new(Counters::default());
+        let shared = Shared {
+            buffers: BufferPool::new(),
+            md5: Arc::new(Md5Lanes::new()),
+            counters: Arc::clone(&counters),
+        };
+        let start = |config: SetConfig| {
+            let (collector, incoming) = tokio::sync::mpsc::unbounded_channel();
+            let set = Arc::new(ErasureSet::new(config, &shared, collector));
+            tokio::spawn(Finisher::new(incoming));
+            tokio::spawn(settle_for_ever(Arc::downgrade(&set)));
+            set
+        };
+        Self {
+            deployment,
+            sets: sets.into_iter().map(start).collect(),
+            counters,
+        }
+    }
+
+    /// Takes up the lease on a slot.
+    pub fn grant(&self, slot: Slot, epoch: Epoch) {
+        for set in &self.sets {
+            set.holder.grant(slot, epoch);
+        }
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many registers wait for heal.
+    pub fn hints(&self) -> usize {
+        self.sets.iter().map(|set| set.hints.len()).sum()
+    }
+
+    /// Whether every set has enough drives to write.
+    pub fn writable(&self) -> bool {
+        self.sets.iter().all(|set| {
+            let geometry = set.geometry(types::StorageClass::Standard);
+            set.writable() >= geometry.write_quorum()
+        })
+    }
+
+    fn object(&self, bucket: BucketId, key: &ObjectKey) -> Result<(Spot, &Arc<ErasureSet>), Error> {
+        let location = placement::locate(self.deployment, bucket, key, self.sets.len());
+        let spot = Spot::new(Register::object(bucket, key), &location, 0);
+        let set = self
+            .sets
+            .get(spot.set)
+            .ok_or(Error::Unavailable("no such set"))?;
+        Ok((spot, set))
+    }
+
+    /// Writes an object.
+    pub async fn put<B: Body>(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        put: &Put,
+        body: &mut B,
+    ) -> Result<Written, WriteError<B::Error>> {
+        let (spot, set) = self.object(bucket, key)?;
+        let (content, properties) = set.take_in(&spot, put.size, put.class, body).await?;
+        let change = Change {
+            versioning: put.versioning,
+            expect: &put.expect,
+            etag: types::Etag::Md5(content.md5),
+            class: put.class,
+            now: put.now,
+            properties: &properties,
+        };
+        Ok(set.order(&spot, change, content).await?)
+    }
+
+    /// Finds the current version of an object, or a named one.
+    pub async fn find(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> Result<Found, Error> {
+        let (spot, set) = self.object(bucket, key)?;
+        set.find(&spot, version).await
+    }
+
+    /// Deletes an object, or one version of it.
+    pub async fn delete(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        delete: &Delete,
+    ) -> Result<Deleted, Error> {
+        let (spot, set) = self.object(bucket, key)?;
+        set.delete(&spot, delete).await
+    }
+
+    /// Lists current objects.
+    pub async fn list(&self, request: &ListRequest) -> Result<ListPage, Error> {
+        let (deployment, bucket, sets) = (self.deployment, request.bucket, self.sets.len());
+        let slot_of = move |key: &ObjectKey| placement::locate(deployment, bucket, key, sets).slot;
+        list(&self.sets, Arc::new(slot_of), request).await
+    }
+
+    /// Heals one object.
+    pub async fn heal(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        depth: Depth,
+    ) -> Result<Healed, Error> {
+        let (spot, set) = self.object(bucket, key)?;
+        heal(set, &spot.register, spot.slot, depth).await
+    }
+
+    /// Heals what was noted by reads and writes, one register; waits until there is one.
+    pub async fn heal_next(&self) -> Result<Healed, Error> {
+        loop {
+            for set in &self.sets {
+                if let Some((register, slot)) = set.hints.take() {
+                    return heal(set, &register, slot, Depth::Shards).await;
+                }
+            }
+            let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
+            futures_util::future::select_all(news).await;
+        }
+    }
+}
+
+/// Tells drives what is settled, as long as the set lives.
+async fn settle_for_ever(set: std::sync::Weak<ErasureSet>) {
+    let mut ticks = tokio::time::interval(SETTLE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(set) = set.upgrade() else { return };
+        let marks = set.holder.take_marks();
+        if marks.is_empty() {
+            continue;
+        }
+        let settles = Settles {
+            marks,
+            floors: Vec::new(),
+            peers: set.positions(),
+        };
+        for drive in &set.drives {
+            drive.settle(settles.clone());
+        }
+    }
+}
