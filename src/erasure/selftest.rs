@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::frame::{FrameId, ShardKey};
 use crate::kernel::Kernel;
+use crate::md5::Md5;
 
 /// Odd, and longer than two vectors of every kernel with a tail after them.
 const SHARD_LEN: usize = 333;
@@ -47,8 +48,11 @@ const PARITY: [(u8, u8, &str); 6] = [
 /// The frame hash of the first data shard, as the documentation of frames defines it.
 const FRAME: &str = "0038a4587448c7c17ddd63dfb97158556c398713b479ad58594a2e912e33c75c";
 
+/// The MD5 hash of the first data shard.
+const MD5: u128 = 0xa280_41f5_0ff9_fc59_e1b4_9f7f_ca78_72db;
+
 /// Checks that every kernel which this machine might use computes the known parity, gets lost
-/// shards back, and that frames have the known hash. A CPU, a compiler or a build that computes
+/// shards back, and that frames and MD5 have the known hashes. A CPU, a compiler or a build that computes
 /// something else must not write. Takes under a millisecond.
 pub fn self_test() -> Result<(), Error> {
     for kernel in Kernel::available() {
@@ -61,7 +65,8 @@ pub fn self_test() -> Result<(), Error> {
             check_code(&Codec::with_kernel(geometry, kernel), parity).map_err(failed)?;
         }
     }
-    check_frame()
+    check_frame()?;
+    check_md5()
 }
 
 /// Shard bytes that differ from shard to shard and from place to place.
@@ -135,6 +140,22 @@ fn check_frame() -> Result<(), Error> {
         return Err(failed("frame hash"));
     }
     Ok(())
+}
+
+fn check_md5() -> Result<(), Error> {
+    // One more than any kernel takes side by side, so that the last goes alone.
+    let mut streams = vec![Md5::new(); Md5::lanes() + 1];
+    let bytes = pattern(0);
+    let mut pairs: Vec<(&mut Md5, &[u8])> =
+        streams.iter_mut().map(|s| (s, bytes.as_slice())).collect();
+    Md5::update_together(&mut pairs);
+    let right = streams
+        .into_iter()
+        .all(|stream| stream.finalize() == MD5.to_be_bytes());
+    right.then_some(()).ok_or(Error::SelfTest {
+        what: "hash",
+        kernel: "md5",
+    })
 }
 
 #[cfg(test)]
