@@ -9,6 +9,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::engine::{Engine, Row};
 use crate::log::Log;
+use crate::own::Own;
 
 /// A store to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +22,8 @@ pub enum Candidate {
     Fjall,
     /// The sketch of an own group-commit log.
     Log,
+    /// The room `drive`.
+    Drive,
 }
 
 impl Candidate {
@@ -31,6 +34,7 @@ impl Candidate {
             Self::Redb => "redb",
             Self::Fjall => "fjall",
             Self::Log => "log",
+            Self::Drive => "drive",
         }
     }
 
@@ -48,6 +52,7 @@ impl Candidate {
                 Arc::new(Fjall { database, rows })
             }
             Self::Log => Arc::new(Log::open(directory)?),
+            Self::Drive => Arc::new(Own::open(directory)?),
         })
     }
 }

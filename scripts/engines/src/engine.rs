@@ -16,6 +16,12 @@ pub trait Engine: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// Visits all rows in order of their keys.
     fn scan(&self, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<()>;
+    /// Counts all rows, as a listing visits them.
+    fn list(&self) -> Result<u64> {
+        let mut count = 0;
+        self.scan(&mut |_, _| count += 1)?;
+        Ok(count)
+    }
 }
 
 /// Durable puts of single rows by many writers.

@@ -8,6 +8,7 @@ mod bench;
 mod candidates;
 mod engine;
 mod log;
+mod own;
 mod power;
 mod rows;
 
