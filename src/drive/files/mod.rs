@@ -30,13 +30,9 @@ pub use format::{FormatError, format};
 pub use identity::Formatted;
 pub use inspect::{Found, inspect};
 
-pub(crate) use aligned::AlignedBuffer;
-pub(crate) use fault::from_errno;
-pub(crate) use root::{Access, Root, Space};
+pub(crate) use root::{Access, Root};
 #[cfg(test)]
 pub(crate) use scratch::Scratch;
 pub(crate) use shards::{Published, ShardFiles};
 pub(crate) use stages::Stages;
-pub(crate) use staging::StageFile;
-pub(crate) use walk::{Walk, Walked, WalkedHeader};
-pub(crate) use workers::{Job, Submitter, ThreadBuffer, Workers};
+pub(crate) use workers::Workers;

@@ -6,8 +6,9 @@ use std::process::Command;
 use bytes::Bytes;
 use types::{BucketId, DataId, ObjectKey};
 
+use super::aligned::AlignedBuffer;
 use super::identity::tests::sample;
-use super::{Access, AlignedBuffer, Found, Root, Scratch, ShardFiles, format, inspect};
+use super::{Access, Found, Root, Scratch, ShardFiles, format, inspect};
 use crate::contract::Error;
 use crate::register::Register;
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use types::{BucketId, DataId, ObjectKey};
 
+use super::aligned::AlignedBuffer;
 use super::identity::tests::sample;
-use super::{AlignedBuffer, Root, Scratch, ShardFiles, format};
+use super::{Root, Scratch, ShardFiles, format};
 use crate::contract::Error;
 use crate::register::Register;
 

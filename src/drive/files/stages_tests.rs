@@ -72,7 +72,7 @@ impl Fixture {
         let hang_one = |_| {
             let (release, hung) = mpsc::channel::<()>();
             let (started, start) = mpsc::channel();
-            let job = move |_: &mut super::ThreadBuffer| {
+            let job = move |_: &mut super::workers::ThreadBuffer| {
                 started.send(()).unwrap();
                 let _ = hung.recv();
             };
