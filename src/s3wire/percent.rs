@@ -46,11 +46,14 @@ fn digit(byte: u8) -> Option<u8> {
 /// upper-case escapes. AWS writes a space as `+` there, and clients read both.
 pub(crate) fn encode_into(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'*' | b'/');
+    if text.bytes().all(plain) {
+        out.push_str(text);
+        return;
+    }
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
-                out.push(char::from(byte));
-            }
+            byte if plain(byte) => out.push(char::from(byte)),
             b' ' => out.push('+'),
             other => {
                 out.push('%');

@@ -92,22 +92,20 @@ pub fn iso8601(at: Timestamp) -> String {
 /// Appends [`iso8601`]. Digit by digit, since a page of a list holds a thousand of them.
 pub(crate) fn push_iso8601(out: &mut String, at: Timestamp) {
     let c = Civil::of(at);
-    let fields = [
-        (c.year, 4, '-'),
-        (c.month, 2, '-'),
-        (c.day, 2, 'T'),
-        (c.hour, 2, ':'),
-        (c.minute, 2, ':'),
-        (c.second, 2, '.'),
-        (c.milli, 3, 'Z'),
-    ];
-    for (value, width, after) in fields {
-        for place in (0..width).rev() {
-            let digit = u32::try_from(value / 10_u64.pow(place) % 10).unwrap_or(0);
+    let mut digits = |value: u64, places: &[u64], after: char| {
+        for place in places {
+            let digit = u32::try_from(value / place % 10).unwrap_or(0);
             out.push(char::from_digit(digit, 10).unwrap_or('0'));
         }
         out.push(after);
-    }
+    };
+    digits(c.year, &[1000, 100, 10, 1], '-');
+    digits(c.month, &[10, 1], '-');
+    digits(c.day, &[10, 1], 'T');
+    digits(c.hour, &[10, 1], ':');
+    digits(c.minute, &[10, 1], ':');
+    digits(c.second, &[10, 1], '.');
+    digits(c.milli, &[100, 10, 1], 'Z');
 }
 
 /// `Mon, 12 Oct 2009 17:50:30 GMT` (RFC 9110, section 5.6.7, IMF-fixdate): the form of

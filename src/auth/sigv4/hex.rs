@@ -1,20 +1,12 @@
 //! Lower-case hexadecimal, as signatures use it.
 
-/// Appends two digits per byte.
-pub(super) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            out.extend(DIGITS.get(usize::from(nibble)));
-        }
-    }
-}
-
 /// Two digits per byte.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    push(&mut out, bytes);
-    String::from_utf8(out).unwrap_or_default()
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+    }
+    out
 }
 
 /// Exactly 64 digits, of either case.
