@@ -137,3 +137,110 @@ fn forbidden() -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::FORBIDDEN;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{Phase, SetHealth};
+    use crate::metrics::HealFacts;
+    use types::Geometry;
+
+    struct Lone;
+
+    impl Node for Lone {
+        fn health(&self) -> HealthView {
+            let geometry = Geometry::new(2, 2).unwrap();
+            let set = SetHealth {
+                geometry,
+                online: 2,
+                local: 2,
+                healing: 0,
+            };
+            HealthView {
+                phase: Phase::Serving,
+                sets: vec![set],
+                default_classes: true,
+            }
+        }
+
+        fn facts(&self) -> Facts {
+            let (drives, buckets, heal) = (Vec::new(), Vec::new(), HealFacts::default());
+            Facts {
+                server: "a:1".to_owned(),
+                health: self.health(),
+                drives,
+                buckets,
+                heal,
+            }
+        }
+
+        fn metrics_secret(&self, access_key: &str) -> Option<String> {
+            (access_key == "minioadmin").then(|| "minioadmin".to_owned())
+        }
+    }
+
+    struct Never;
+
+    impl Service for Never {
+        type Body = Full<Bytes>;
+
+        async fn call(&self, _request: Request<Incoming>, _caller: Caller) -> Response<Self::Body> {
+            panic!("not reached by these tests")
+        }
+    }
+
+    fn status(access: MetricsAccess, method: &Method, path: &str, token: &str) -> Option<u16> {
+        let front = Front::new(
+            Arc::new(Lone),
+            Arc::new(Metrics::new()),
+            access,
+            Never,
+            |_| None,
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(token).unwrap());
+        let answer = front.own_answer(method, path, None, &headers);
+        answer.map(|response| response.status().as_u16())
+    }
+
+    #[test]
+    fn metrics_are_for_those_who_may_read_them() {
+        let good = concat!(
+            "Bearer eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDAsInN1YiI6I",
+            "m1pbmlvYWRtaW4iLCJpc3MiOiJwcm9tZXRoZXVzIn0.nlCQdl7FB_GeFtDmtYRjQ_UlJYu",
+            "Xef6Pqcw-0-2ww2yc9SU2dGrj8CON91BcvXtFMulrvCyfYkRB4mRPs8CMMg",
+        );
+        let table = [
+            (MetricsAccess::Token, "", 403),
+            (MetricsAccess::Token, "Bearer x.y.z", 403),
+            (
+                MetricsAccess::Token,
+                good.trim_start_matches("Bearer "),
+                403,
+            ),
+            (MetricsAccess::Token, good, 200),
+            (MetricsAccess::Public, "", 200),
+        ];
+        for (access, token, expected) in table {
+            let status = status(access, &Method::GET, "/minio/v2/metrics/cluster", token);
+            assert_eq!(status, Some(expected), "{access:?} {token}");
+        }
+    }
+
+    #[test]
+    fn probes_are_answered_and_all_else_is_left_to_the_door() {
+        let table = [
+            (Method::GET, "/minio/health/live", Some(200)),
+            (Method::HEAD, "/minio/health/ready", Some(200)),
+            (Method::GET, "/minio/health/cluster", Some(503)),
+            (Method::PUT, "/minio/health/live", None),
+            (Method::GET, "/minio/health/else", None),
+            (Method::GET, "/minio", None),
+            (Method::GET, "/photos/minio/health/live", None),
+        ];
+        for (method, path, expected) in table {
+            let status = status(MetricsAccess::Token, &method, path, "");
+            assert_eq!(status, expected, "{method} {path}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -43,6 +43,8 @@ const HEAD_LEN_MAX: usize = 64 * 1024;
 const BUFFER_LEN_MAX: usize = 256 * 1024;
 /// How long to leave a port alone that cannot accept, for want of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take nothing of an answer that is ready for it.
+const STALL_MAX: Duration = Duration::from_secs(300);
 /// What a client of plain HTTP hears on a port of TLS.
 const WRONG_SCHEME: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Content-Length: 43\r\nConnection: close\r\n\r\nThis port speaks HTTPS, and not plain HTTP.";
@@ -171,6 +173,7 @@ impl<S: Service> Door<S> {
             patience: Patience {
                 head: limits.head_wait,
                 idle: limits.idle_wait,
+                stall: STALL_MAX,
             },
             drain_wait: limits.drain_wait,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
@@ -314,6 +317,8 @@ async fn handshake(
     if first.iter().all(u8::is_ascii_uppercase) {
         stream.write_all(WRONG_SCHEME).await?;
         stream.shutdown().await?;
+        // Closing with bytes unread would reset the connection, and the client not hear this.
+        copy(&mut stream.take(HEAD_LEN_MAX as u64), &mut sink()).await?;
         return Err(io::Error::other("plain HTTP on a port of TLS"));
     }
     acceptor.accept(stream).await
@@ -327,7 +332,6 @@ mod tests {
     use http_body::Frame;
     use http_body_util::combinators::UnsyncBoxBody;
     use http_body_util::{BodyExt, Full, StreamBody};
-    use tokio::io::AsyncReadExt;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
@@ -378,11 +382,15 @@ mod tests {
     }
 
     async fn open() -> Open {
+        open_with(Duration::from_secs(75)).await
+    }
+
+    async fn open_with(idle_wait: Duration) -> Open {
         let limits = Limits {
             requests_max: None,
             request_wait: Duration::from_secs(10),
             head_wait: Duration::from_secs(10),
-            idle_wait: Duration::from_secs(75),
+            idle_wait,
             drain_wait: Duration::from_millis(300),
         };
         let echo = Arc::new(Echo {
@@ -523,6 +531,13 @@ mod tests {
         open.echo.entered.notified().await;
         open.tell.send_replace(true);
         assert_eq!(open.served.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_stays_idle_is_closed() {
+        let open = open_with(Duration::from_millis(20)).await;
+        let keep_alive = open.talk("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(keep_alive.ends_with("/a Http"), "{keep_alive}");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Logs: lines for people or JSON for machines, on standard error.
 
-use std::io::stderr;
+use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -30,7 +30,10 @@ pub enum Error {
 pub(crate) fn start(output: &Output) -> Result<(), Error> {
     let filter = filter(&output.filter)?;
     let logs = match output.format {
-        LogFormat::Human => fmt::layer().with_writer(stderr).boxed(),
+        LogFormat::Human => {
+            let colours = stderr().is_terminal();
+            fmt::layer().with_ansi(colours).with_writer(stderr).boxed()
+        }
         LogFormat::Json => fmt::layer()
             .json()
             .flatten_event(true)

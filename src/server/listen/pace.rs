@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::metrics::Metrics;
 
@@ -20,6 +20,8 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     /// Between requests.
     pub(crate) idle: Duration,
+    /// Without taking a single byte of an answer.
+    pub(crate) stall: Duration,
 }
 
 /// What a connection is doing; shared by its stream and its requests.
@@ -63,6 +65,8 @@ pub(crate) struct Paced<S> {
     deadline: Option<Instant>,
     /// Fires at or before the deadline, so that most requests never touch the timer.
     alarm: Pin<Box<Sleep>>,
+    /// When the client has taken nothing for too long; none while it takes what it is sent.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
@@ -81,7 +85,27 @@ impl<S> Paced<S> {
             patience,
             deadline: Some(deadline),
             alarm,
+            stalled: None,
         }
+    }
+
+    /// Called with the outcome of a write: bytes taken, or patience with a client that takes none.
+    fn poll_taken(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(written) = written else {
+            let stall = self.patience.stall;
+            let alarm = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+            return alarm
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        self.stalled = None;
+        self.metrics.sent(written.as_ref().copied().unwrap_or(0));
+        Poll::Ready(written)
     }
 
     /// Called when nothing is to be read: is patience at its end? While a request is answered the
@@ -136,9 +160,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
-        self.metrics.sent(sent);
-        Poll::Ready(Ok(sent))
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.poll_taken(written, cx)
     }
 
     fn poll_write_vectored(
@@ -146,9 +169,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
-        self.metrics.sent(sent);
-        Poll::Ready(Ok(sent))
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.poll_taken(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -172,6 +194,7 @@ mod tests {
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(75),
+        stall: Duration::from_secs(300),
     };
 
     fn paced() -> (Paced<DuplexStream>, DuplexStream, Arc<Activity>) {
@@ -227,6 +250,25 @@ mod tests {
         );
         activity.idle();
         assert!((75..=150).contains(&seconds_until_refused(&mut stream).await));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
+        let (mut stream, mut theirs, activity) = paced();
+        activity.busy();
+        let start = Instant::now();
+        let slow = async {
+            for _ in 0..4 {
+                sleep(Duration::from_secs(200)).await;
+                theirs.read_exact(&mut [0; 64]).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 64 * 6]), slow);
+        assert_eq!(
+            written.map_err(|error| error.kind()),
+            Err(io::ErrorKind::TimedOut)
+        );
+        assert_eq!(start.elapsed().as_secs(), 800 + 300);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 fn sarsen(home: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sarsen"));
@@ -110,7 +116,7 @@ fn help_goes_to_standard_output() {
 struct Running {
     child: Child,
     address: String,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Drop for Running {
@@ -121,37 +127,35 @@ impl Drop for Running {
 }
 
 /// Starts a server on a port of the system's choice, which the banner tells.
-fn start() -> Running {
+fn start(more: &[&str]) -> Running {
     let home = tempfile::tempdir().unwrap();
     let variables = [
         ("SARSEN_DEV", "on"),
         ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
         ("SARSEN_LOG", "off"),
     ];
-    let arguments = ["server", "--address", "127.0.0.1:0", "d{1...4}"];
-    let mut child = sarsen(home.path(), &variables, &arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let banner = BufReader::new(child.stdout.take().unwrap())
+    let arguments = [&["server", "--address", "127.0.0.1:0", "d{1...4}"], more].concat();
+    let mut command = sarsen(home.path(), &variables, &arguments);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut banner = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .map(Result::unwrap);
-    let address = banner.filter_map(|line| Some(line.split_once("http://")?.1.trim().to_owned()));
-    let address = { address }.next().unwrap();
+    let line = banner.find(|line| line.starts_with("S3 API")).unwrap();
+    let address = line.split_once("://").unwrap().1.to_owned();
     Running {
         child,
         address,
-        _home: home,
+        home,
     }
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    stream.write_all(request(path).as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -159,7 +163,7 @@ fn get(address: &str, path: &str) -> String {
 
 #[test]
 fn a_server_answers_probes_and_stops_when_told() {
-    let mut running = start();
+    let mut running = start(&[]);
     assert!(get(&running.address, "/minio/health/live").starts_with("HTTP/1.1 200 "));
     let metrics = get(&running.address, "/minio/v2/metrics/node");
     assert!(
@@ -169,4 +173,35 @@ fn a_server_answers_probes_and_stops_when_told() {
     let pid = rustix::process::Pid::from_child(&running.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+/// Asks over TLS, trusting the certificates in one file alone.
+fn get_safely(address: &str, trusted: &Path, path: &str) -> String {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(trusted).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let name = ServerName::try_from("localhost").unwrap();
+    let client = ClientConnection::new(config, name).unwrap();
+    let mut stream = StreamOwned::new(client, TcpStream::connect(address).unwrap());
+    stream.write_all(request(path).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_server_with_its_own_authority_is_trusted_and_refuses_plain_http() {
+    let running = start(&["--certs-dir", "certs", "--tls", "auto"]);
+    let trusted = running.home.path().join("certs/sarsen-ca.crt");
+    let answer = get_safely(&running.address, &trusted, "/minio/health/live");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = get(&running.address, "/");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("HTTPS"),
+        "{answer}"
+    );
 }

@@ -72,7 +72,7 @@ pub(crate) fn ensure(directory: &Path, names: &[String], now: SystemTime) -> Res
     };
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(0o755)
         .create(directory)
         .map_err(wrong)?;
     let certificate = authority_path(directory);
@@ -93,7 +93,7 @@ pub(crate) fn ensure(directory: &Path, names: &[String], now: SystemTime) -> Res
         return Ok(());
     }
     let pem = make_leaf(key, names, now)?;
-    replace(&leaf.certificate, &pem)
+    replace(&leaf.certificate, &pem, Readers::Owner)
 }
 
 /// The authority in the files, if both are there and belong together.
@@ -108,8 +108,8 @@ fn make_authority(pair: &Pair, now: SystemTime) -> Result<(CertifiedKey, KeyPair
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + AUTHORITY_LIFE).into();
     let certificate = params.self_signed(&key).map_err(Error::Make)?;
-    replace(&pair.private_key, &key.serialize_pem())?;
-    replace(&pair.certificate, &certificate.pem())?;
+    replace(&pair.private_key, &key.serialize_pem(), Readers::Owner)?;
+    replace(&pair.certificate, &certificate.pem(), Readers::Everybody)?;
     Ok((pair.read()?, key))
 }
 
@@ -175,8 +175,20 @@ fn is_good(
     })
 }
 
-/// Replaces a file at once, readable by its owner only.
-fn replace(path: &Path, text: &str) -> Result<(), Error> {
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    Owner,
+    Everybody,
+}
+
+/// Replaces a file at once.
+fn replace(path: &Path, text: &str, readers: Readers) -> Result<(), Error> {
+    let mode = if readers == Readers::Owner {
+        0o600
+    } else {
+        0o644
+    };
     let wrong = |reason| Error::File {
         path: path.to_owned(),
         reason,
@@ -189,7 +201,7 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&staged);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(wrong)?;
@@ -245,12 +257,17 @@ mod tests {
     fn keys_are_for_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         ensure(dir.path(), &names(), SystemTime::now()).unwrap();
-        for name in ["sarsen-ca.key", "sarsen-server.pem"] {
+        let table = [
+            ("sarsen-ca.key", 0o600),
+            ("sarsen-server.pem", 0o600),
+            ("sarsen-ca.crt", 0o644),
+        ];
+        for (name, expected) in table {
             let mode = fs::metadata(dir.path().join(name))
                 .unwrap()
                 .permissions()
                 .mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
+            assert_eq!(mode & 0o777, expected, "{name}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
