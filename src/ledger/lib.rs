@@ -1,9 +1,22 @@
 //! Intent, replicated: openraft inside, `propose` and `view` outside.
 //!
-//! Knows nothing of objects and shards.
+//! Knows nothing of objects and shards; of drives only that they keep small records.
 
 mod command;
+mod error;
+#[expect(
+    clippy::module_inception,
+    reason = "the room's main type is named as the room"
+)]
+mod ledger;
+mod mirror;
+mod raft;
+mod seal;
+mod secret;
 mod state;
 
 pub use command::Command;
+pub use error::{Error, ProposeError};
+pub use ledger::{Ledger, LedgerConfig};
+pub use secret::ClusterSecret;
 pub use state::{Bucket, Credential, DriveSeat, Lease, Refusal, Seat, State, Versioning};

@@ -1,1 +1,17 @@
-//! The `s3` room.
+//! The S3 door: HTTP → operation → permit → store → HTTP.
+//!
+//! Every route needs a permit, and only `auth` makes one. This room must not know drives, peers
+//! or gossip.
+
+mod answer;
+mod body;
+mod bucket;
+mod credentials;
+mod door;
+mod error;
+mod list;
+mod object;
+mod route;
+
+pub use answer::AnswerBody;
+pub use door::{Door, DoorConfig, Operation};

@@ -9,6 +9,13 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::md5::{Md5, Md5Lanes};
 
+/// MD5 of a document.
+pub fn md5_of(bytes: &[u8]) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    md5.update(bytes);
+    md5.finish()
+}
+
 /// The digests of one body as it comes in.
 pub(crate) struct Digests {
     lanes: Arc<Md5Lanes>,

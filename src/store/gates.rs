@@ -29,6 +29,12 @@ impl Gates {
         )))
     }
 
+    /// Whether somebody changes, or waits to change, a register that begins so.
+    pub(crate) fn busy(&self, prefix: &[u8]) -> bool {
+        let begins = |register: &Arc<Register>| register.as_bytes().starts_with(prefix);
+        self.0.iter().any(|shard| shard.lock().keys().any(begins))
+    }
+
     /// Waits until nobody else changes the register.
     pub(crate) async fn enter(&self, register: &Arc<Register>) -> Result<Pass, Error> {
         let mut hasher = DefaultHasher::new();

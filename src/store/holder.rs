@@ -102,6 +102,11 @@ impl Holder {
         self.gates.enter(register).await
     }
 
+    /// Whether a change of a register that begins so is under way.
+    pub(crate) fn busy(&self, prefix: &[u8]) -> bool {
+        self.gates.busy(prefix)
+    }
+
     /// The marks that moved since they were last taken.
     pub(crate) fn take_marks(&self) -> Vec<SettleMark> {
         let slots = std::mem::take(&mut *self.dirty.lock());

@@ -27,9 +27,11 @@ mod random;
 mod set;
 mod shards;
 mod store;
+mod writers;
 
 pub use counters::Counters;
 pub use delete::{Delete, Deleted};
+pub use digest::md5_of;
 pub use error::{Error, WriteError};
 pub use expect::{Expect, Tags};
 pub use get::Found;
@@ -39,3 +41,4 @@ pub use properties::{Checksum, ChecksumKind, Extent, Properties};
 pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
 pub use set::SetConfig;
 pub use store::Store;
+pub use writers::BucketPass;

@@ -18,7 +18,7 @@ use crate::digest::Digests;
 use crate::error::{Error, WriteError};
 use crate::expect::Expect;
 use crate::place::Spot;
-use crate::properties::{Extent, Properties};
+use crate::properties::{Checksum, Extent, Properties};
 use crate::set::ErasureSet;
 use crate::shards::compute;
 
@@ -64,7 +64,7 @@ pub struct Put {
 }
 
 /// What a write made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The version.
     pub version: VersionId,
@@ -72,6 +72,8 @@ pub struct Written {
     pub etag: Etag,
     /// Its order.
     pub order: Order,
+    /// Its checksums.
+    pub checksums: Vec<Checksum>,
 }
 
 /// Bytes that are safe on drives, or in hand, and not yet visible.
@@ -306,6 +308,7 @@ impl ErasureSet {
             version: head.version,
             etag: head.etag,
             order: head.order,
+            checksums: change.properties.checksums.clone(),
         })
     }
 

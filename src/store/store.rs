@@ -18,7 +18,11 @@ use crate::md5::Md5Lanes;
 use crate::place::Spot;
 use crate::put::{Body, Change, Put, Written};
 use crate::set::{ErasureSet, SetConfig, Shared};
+use crate::writers::{BucketPass, Writers};
 
+/// How long the deletion of a bucket waits for writes into it.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+const DRAIN_STEP: Duration = Duration::from_millis(2);
 /// How often drives are told what is settled.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -27,6 +31,7 @@ pub struct Store {
     deployment: DeploymentId,
     sets: Vec<Arc<ErasureSet>>,
     counters: Arc<Counters>,
+    writers: Arc<Writers>,
 }
 
 impl Store {
@@ -50,6 +55,7 @@ impl Store {
             deployment,
             sets: sets.into_iter().map(start).collect(),
             counters,
+            writers: Arc::default(),
         }
     }
 
@@ -86,6 +92,28 @@ impl Store {
             .get(spot.set)
             .ok_or(Error::Unavailable("no such set"))?;
         Ok((spot, set))
+    }
+
+    /// Announces a write into a bucket. The caller then looks whether the bucket still lives, and
+    /// keeps the pass until its write is answered.
+    pub fn enter(&self, bucket: BucketId) -> BucketPass {
+        self.writers.enter(bucket)
+    }
+
+    /// Waits until no write into the bucket is under way: none that was announced, and none that
+    /// goes on without its client.
+    pub async fn drain(&self, bucket: BucketId) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + DRAIN_WAIT;
+        let prefix = bucket.as_u64().to_be_bytes();
+        while self.writers.any(bucket) || self.sets.iter().any(|set| set.holder.busy(&prefix)) {
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::Unavailable(
+                    "writes into the bucket are still under way",
+                ));
+            }
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        Ok(())
     }
 
     /// Writes an object.

@@ -1,0 +1,141 @@
+//! Sealed records, mirrored over a node's drives: durable on a majority, read from the newest of
+//! a majority.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{Drive, MetaWrite};
+use futures_util::future::join_all;
+
+use crate::error::Error;
+use crate::seal::Sealer;
+
+const PREFIX: &[u8] = b"raft/";
+
+/// A change of one record.
+pub(crate) struct Change {
+    /// The name, after the common prefix.
+    pub(crate) name: String,
+    /// The content, or `None` to remove the record.
+    pub(crate) content: Option<Vec<u8>>,
+}
+
+/// The mirrored records.
+pub(crate) struct Mirror {
+    drives: Vec<Arc<dyn Drive>>,
+    sealer: Sealer,
+    sequence: u64,
+}
+
+/// Records by name.
+pub(crate) type Records = BTreeMap<String, Vec<u8>>;
+
+impl Mirror {
+    /// Reads every record. Copies that are stale or damaged on some drive are made good there.
+    pub(crate) async fn open(
+        drives: Vec<Arc<dyn Drive>>,
+        sealer: Sealer,
+    ) -> Result<(Self, Records), Error> {
+        let scans = join_all(
+            drives
+                .iter()
+                .map(|d| d.meta_scan(Bytes::from_static(PREFIX))),
+        )
+        .await;
+        let answered = scans.iter().filter(|scan| scan.is_ok()).count();
+        if answered <= drives.len() / 2 {
+            return Err(Error::TooFewDrives);
+        }
+        let mut newest: BTreeMap<Bytes, (u64, Vec<u8>)> = BTreeMap::new();
+        let (mut seen, mut opened) = (0, 0);
+        for (name, record) in scans.iter().flatten().flatten() {
+            seen += 1;
+            let Some((sequence, content)) = sealer.open(name, record) else {
+                continue;
+            };
+            opened += 1;
+            if newest.get(name).is_none_or(|(known, _)| *known < sequence) {
+                newest.insert(name.clone(), (sequence, content));
+            }
+        }
+        if seen > 0 && opened == 0 {
+            return Err(Error::WrongSecret);
+        }
+        let sequence = newest
+            .values()
+            .map(|(sequence, _)| *sequence)
+            .max()
+            .unwrap_or(0);
+        let mirror = Self {
+            drives,
+            sealer,
+            sequence,
+        };
+        mirror.make_good(&scans, &newest).await?;
+        let name = |name: &Bytes| {
+            String::from_utf8_lossy(name.get(PREFIX.len()..).unwrap_or_default()).into_owned()
+        };
+        let records = newest
+            .iter()
+            .map(|(key, (_, content))| (name(key), content.clone()));
+        Ok((mirror, records.collect()))
+    }
+
+    async fn make_good(
+        &self,
+        scans: &[Result<Vec<(Bytes, Bytes)>, drive::Error>],
+        newest: &BTreeMap<Bytes, (u64, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        for (drive, scan) in self.drives.iter().zip(scans) {
+            let Ok(scan) = scan else { continue };
+            let copies: BTreeMap<&Bytes, &Bytes> =
+                scan.iter().map(|(name, copy)| (name, copy)).collect();
+            let mut writes = Vec::new();
+            for (name, (sequence, content)) in newest {
+                let copy = copies
+                    .get(name)
+                    .and_then(|copy| self.sealer.open(name, copy));
+                if copy.is_none_or(|(known, _)| known < *sequence) {
+                    let value = self.sealer.seal(name, *sequence, content)?;
+                    writes.push(MetaWrite {
+                        key: name.clone(),
+                        value: Some(value.into()),
+                    });
+                }
+            }
+            if !writes.is_empty() {
+                tracing::warn!(drive = %drive.identity().drive, records = writes.len(), "made ledger copies good");
+                // A drive that does not take them is one of the minority until the next start.
+                let _ = drive.meta_write(writes).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes records, all or nothing on each drive. Durable on a majority on return.
+    pub(crate) async fn write(&mut self, changes: Vec<Change>) -> Result<(), Error> {
+        self.sequence += 1;
+        let mut writes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let key = Bytes::from([PREFIX, change.name.as_bytes()].concat());
+            let seal = |content: Vec<u8>| self.sealer.seal(&key, self.sequence, &content);
+            let value = change.content.map(seal).transpose()?.map(Bytes::from);
+            writes.push(MetaWrite { key, value });
+        }
+        let replies = self
+            .drives
+            .iter()
+            .map(|drive| drive.meta_write(writes.clone()));
+        let done = join_all(replies)
+            .await
+            .iter()
+            .filter(|reply| reply.is_ok())
+            .count();
+        if done > self.drives.len() / 2 {
+            Ok(())
+        } else {
+            Err(Error::TooFewDrives)
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A request's body: decoded, verified and counted as it streams into the store.
+
+use auth::{ChunkSigner, PayloadHash, Verified};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use s3wire::{
+    BodyChecksum, BodyHeaders, Checksum, Checksummer, ChunkEvent, ChunkedDecoder, ErrorCode,
+    Framing, S3Error, Trailers,
+};
+use sha2::{Digest, Sha256};
+use store::Properties;
+
+use crate::error::of_auth;
+
+/// Documents in request bodies are no longer than this; `DeleteObjects` with a thousand keys of
+/// a kilobyte fits.
+const DOCUMENT_MAX: usize = 4 << 20;
+
+/// How a body is framed and what proves it.
+enum Framed {
+    /// As it is, perhaps with a hash of the whole.
+    Plain { sha256: Option<([u8; 32], Sha256)> },
+    /// In chunks of `aws-chunked`, perhaps each with a signature.
+    Chunked {
+        decoder: Box<ChunkedDecoder>,
+        input: Bytes,
+        chunk: Option<SignedChunk>,
+    },
+}
+
+/// The chunk under way.
+struct SignedChunk {
+    signer: ChunkSigner,
+    sha256: Sha256,
+    signature: [u8; 32],
+}
+
+/// The decoded body of one request.
+pub(crate) struct RequestBody {
+    incoming: Incoming,
+    framed: Framed,
+    md5: Option<[u8; 16]>,
+    announced: Option<BodyChecksum>,
+    checksummer: Option<Checksummer>,
+    trailers: Trailers,
+    /// What the version keeps; handed over when everything was verified.
+    properties: Properties,
+    size: u64,
+}
+
+impl RequestBody {
+    /// The body of a request whose head was verified.
+    pub(crate) fn new(
+        incoming: Incoming,
+        headers: &BodyHeaders,
+        verified: Option<&mut Verified>,
+        properties: Properties,
+    ) -> Result<Self, S3Error> {
+        let missing = || S3Error::from(ErrorCode::MissingContentLength);
+        let payload = verified
+            .as_ref()
+            .map_or(PayloadHash::Absent, |verified| verified.payload());
+        let framing = match payload {
+            PayloadHash::StreamingSigned => Some(Framing::Signed),
+            PayloadHash::StreamingSignedTrailer => Some(Framing::SignedTrailer),
+            PayloadHash::StreamingUnsignedTrailer => Some(Framing::UnsignedTrailer),
+            _ => None,
+        };
+        let announced = headers.checksum;
+        let (framed, size) = match framing {
+            None => {
+                let sha256 = match payload {
+                    PayloadHash::Sha256(sum) => Some((sum, Sha256::new())),
+                    _ => None,
+                };
+                (
+                    Framed::Plain { sha256 },
+                    headers.content_length.ok_or_else(missing)?,
+                )
+            }
+            Some(framing) => {
+                let size = headers.decoded_length.ok_or_else(missing)?;
+                let trailer = match announced {
+                    Some(BodyChecksum::Trailer(algorithm)) => Some(algorithm),
+                    _ => None,
+                };
+                let signer = verified.and_then(Verified::take_chunk_signer);
+                let chunk = signer.map(|signer| SignedChunk {
+                    signer,
+                    sha256: Sha256::new(),
+                    signature: [0; 32],
+                });
+                let decoder = Box::new(ChunkedDecoder::new(framing, size, trailer));
+                (
+                    Framed::Chunked {
+                        decoder,
+                        input: Bytes::new(),
+                        chunk,
+                    },
+                    size,
+                )
+            }
+        };
+        Ok(Self {
+            incoming,
+            framed,
+            md5: headers.md5,
+            checksummer: announced.map(|checksum| Checksummer::new(checksum.algorithm())),
+            announced,
+            trailers: Trailers::default(),
+            properties,
+            size,
+        })
+    }
+
+    /// The bytes that will come, decoded.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All of a small document.
+    pub(crate) async fn document(mut self) -> Result<Bytes, S3Error> {
+        let mut document = Vec::new();
+        while let Some(piece) = store::Body::next(&mut self).await? {
+            if document.len() + piece.len() > DOCUMENT_MAX {
+                return Err(ErrorCode::EntityTooLarge.into());
+            }
+            document.extend_from_slice(&piece);
+        }
+        if let Some(md5) = self.md5 {
+            if store::md5_of(&document) != md5 {
+                return Err(ErrorCode::BadDigest.into());
+            }
+        }
+        self.check_sums()?;
+        Ok(document.into())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, S3Error> {
+        loop {
+            match self.incoming.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if bytes.is_empty() => {}
+                    Ok(bytes) => return Ok(Some(bytes)),
+                    Err(_) => {}
+                },
+                Some(Err(_)) => return Err(ErrorCode::IncompleteBody.into()),
+            }
+        }
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, S3Error> {
+        loop {
+            if let Framed::Plain { sha256 } = &mut self.framed {
+                let hash = sha256.take();
+                let piece = self.receive().await?;
+                let hash = match (hash, &piece) {
+                    (Some((sum, mut hasher)), Some(piece)) => {
+                        hasher.update(piece);
+                        Some((sum, hasher))
+                    }
+                    (Some((sum, hasher)), None) => {
+                        check_sha256(&sum, hasher)?;
+                        None
+                    }
+                    (None, _) => None,
+                };
+                self.framed = Framed::Plain { sha256: hash };
+                return Ok(piece);
+            }
+            if let Some(event) = self.decode()? {
+                if let Some(bytes) = self.take(event)? {
+                    return Ok(Some(bytes));
+                }
+                continue;
+            }
+            match self.receive().await? {
+                Some(bytes) => {
+                    if let Framed::Chunked { input, .. } = &mut self.framed {
+                        *input = bytes;
+                    }
+                }
+                None => {
+                    if let Framed::Chunked { decoder, .. } = &self.framed {
+                        decoder.finish()?;
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<ChunkEvent>, S3Error> {
+        match &mut self.framed {
+            Framed::Chunked { decoder, input, .. } => decoder.next(input),
+            Framed::Plain { .. } => Ok(None),
+        }
+    }
+
+    /// What an event of the decoder means. Data is handed on before its signature is checked,
+    /// but nothing is committed before the end.
+    fn take(&mut self, event: ChunkEvent) -> Result<Option<Bytes>, S3Error> {
+        let Framed::Chunked { chunk, .. } = &mut self.framed else {
+            return Ok(None);
+        };
+        match event {
+            ChunkEvent::Begin { signature, .. } => {
+                if let Some(chunk) = chunk {
+                    chunk.signature = signature.ok_or(ErrorCode::SignatureDoesNotMatch)?;
+                }
+            }
+            ChunkEvent::Data(bytes) => {
+                if let Some(chunk) = chunk {
+                    chunk.sha256.update(&bytes);
+                }
+                return Ok(Some(bytes));
+            }
+            ChunkEvent::End => {
+                if let Some(chunk) = chunk {
+                    let sum = chunk.sha256.finalize_reset().into();
+                    let checked = chunk.signer.verify_chunk(&sum, &chunk.signature);
+                    checked.map_err(|error| of_auth(&error))?;
+                }
+            }
+            ChunkEvent::Trailers(trailers) => {
+                if let (Some(chunk), Some(signature)) = (chunk, trailers.signature) {
+                    let sum = Sha256::digest(trailers.canonical.as_bytes()).into();
+                    let checked = chunk.signer.verify_trailer(&sum, &signature);
+                    checked.map_err(|error| of_auth(&error))?;
+                }
+                self.trailers = trailers;
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_sums(&mut self) -> Result<Option<Checksum>, S3Error> {
+        let computed = self.checksummer.take().map(Checksummer::finish);
+        if let (Some(announced), Some(computed)) = (self.announced, computed) {
+            announced.check(computed, &self.trailers.fields)?;
+        }
+        Ok(computed)
+    }
+}
+
+fn check_sha256(announced: &[u8; 32], hasher: Sha256) -> Result<(), S3Error> {
+    let computed: [u8; 32] = hasher.finalize().into();
+    if computed == *announced {
+        Ok(())
+    } else {
+        Err(ErrorCode::XAmzContentSHA256Mismatch.into())
+    }
+}
+
+impl store::Body for RequestBody {
+    type Error = S3Error;
+
+    async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
+        let piece = self.next_piece().await?;
+        if let (Some(piece), Some(checksummer)) = (&piece, &mut self.checksummer) {
+            checksummer.update(piece);
+        }
+        Ok(piece)
+    }
+
+    fn finish(&mut self, md5: [u8; 16]) -> Result<Properties, S3Error> {
+        if self.md5.is_some_and(|announced| announced != md5) {
+            return Err(ErrorCode::BadDigest.into());
+        }
+        let computed = self.check_sums()?;
+        let mut properties = std::mem::take(&mut self.properties);
+        properties.checksums.extend(computed.map(|sum| kept(&sum)));
+        Ok(properties)
+    }
+}
+
+/// A checksum as the store keeps it.
+fn kept(checksum: &Checksum) -> store::Checksum {
+    store::Checksum {
+        kind: kind_of(checksum.algorithm()),
+        composite: None,
+        sum: checksum.as_bytes().to_vec(),
+    }
+}
+
+fn kind_of(algorithm: s3wire::ChecksumAlgorithm) -> store::ChecksumKind {
+    use s3wire::ChecksumAlgorithm;
+    use store::ChecksumKind;
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => ChecksumKind::Crc32,
+        ChecksumAlgorithm::Crc32c => ChecksumKind::Crc32c,
+        ChecksumAlgorithm::Sha1 => ChecksumKind::Sha1,
+        ChecksumAlgorithm::Sha256 => ChecksumKind::Sha256,
+        ChecksumAlgorithm::Crc64Nvme => ChecksumKind::Crc64Nvme,
+    }
+}
+
+/// The algorithm of a checksum that the store keeps.
+pub(crate) fn algorithm_of(kind: store::ChecksumKind) -> s3wire::ChecksumAlgorithm {
+    use s3wire::ChecksumAlgorithm;
+    use store::ChecksumKind;
+    match kind {
+        ChecksumKind::Crc32 => ChecksumAlgorithm::Crc32,
+        ChecksumKind::Crc32c => ChecksumAlgorithm::Crc32c,
+        ChecksumKind::Sha1 => ChecksumAlgorithm::Sha1,
+        ChecksumKind::Sha256 => ChecksumAlgorithm::Sha256,
+        ChecksumKind::Crc64Nvme => ChecksumAlgorithm::Crc64Nvme,
+    }
+}

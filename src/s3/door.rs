@@ -1,0 +1,246 @@
+//! The one entry of S3: a request is parsed, identified, permitted and only then acted upon.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use auth::{Denied, Identity, Permit, RequestView, Verified, authorize};
+use http::header::{CONNECTION, HeaderName, SERVER};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use ledger::{Bucket, Ledger, State};
+use s3wire::{BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
+use store::{Properties, Store};
+use types::{BucketId, BucketName, Timestamp};
+
+use crate::answer::{Answer, AnswerBody};
+use crate::body::RequestBody;
+use crate::credentials::SigningKeys;
+use crate::route::needed;
+use crate::{bucket, list, object};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// What a door is made of.
+pub struct DoorConfig {
+    /// Where objects are.
+    pub store: Arc<Store>,
+    /// Where intent is.
+    pub ledger: Arc<Ledger>,
+    /// The region that signatures must name; `None`: any.
+    pub region: Option<String>,
+    /// Domains whose sub-domains are buckets.
+    pub domains: Domains,
+}
+
+/// The name of the operation that an answer is to; an extension of the answer, for metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation(pub &'static str);
+
+/// The S3 API.
+pub struct Door {
+    pub(crate) store: Arc<Store>,
+    pub(crate) ledger: Arc<Ledger>,
+    region: Option<String>,
+    domains: Domains,
+    keys: SigningKeys,
+    pub(crate) owner: Owner,
+}
+
+/// One request on its way to its handler.
+pub(crate) struct Call {
+    /// Proof that whoever asks may.
+    pub(crate) permit: Permit,
+    /// Who asks; for documents that name many keys, each of which needs a permit.
+    pub(crate) identity: Identity,
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// All intent, as of the beginning of the request.
+    pub(crate) state: Arc<State>,
+    body: BodyHeaders,
+    verified: Option<Verified>,
+    incoming: Option<Incoming>,
+}
+
+impl Call {
+    /// The request's body, for a handler that wants it; `properties` is what the version keeps.
+    pub(crate) fn body(self, properties: Properties) -> Result<RequestBody, S3Error> {
+        self.split(properties).map(|(_, body)| body)
+    }
+
+    /// The request's body, and a call that goes on without it.
+    pub(crate) fn split(mut self, properties: Properties) -> Result<(Self, RequestBody), S3Error> {
+        let incoming = self.incoming.take().ok_or(ErrorCode::InternalError)?;
+        let body = RequestBody::new(incoming, &self.body, self.verified.as_mut(), properties)?;
+        Ok((self, body))
+    }
+
+    /// The bucket of that name.
+    pub(crate) fn bucket(&self, name: &BucketName) -> Result<Bucket, S3Error> {
+        let bucket = self.state.buckets.get(name.as_str());
+        Ok(bucket.ok_or(ErrorCode::NoSuchBucket)?.clone())
+    }
+}
+
+impl Door {
+    /// A door. It serves requests until it is dropped.
+    pub fn new(config: DoorConfig) -> Self {
+        let owner = Owner {
+            id: "02d6176db174dc93cb1b899f7c6078f08654445fe8cf1b6ce98d8855f66bdbf4".to_owned(),
+            display_name: "sarsen".to_owned(),
+        };
+        Self {
+            store: config.store,
+            ledger: config.ledger,
+            region: config.region,
+            domains: config.domains,
+            keys: SigningKeys::default(),
+            owner,
+        }
+    }
+
+    /// The region that clients are told.
+    pub(crate) fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// Whether writes may still go into a bucket. Asked after the write was announced to the
+    /// store, so that a deletion of the bucket either is seen here or waits for the write.
+    pub(crate) fn alive(&self, name: &BucketName, id: BucketId) -> Result<(), S3Error> {
+        let state = self.ledger.view();
+        let bucket = state
+            .buckets
+            .get(name.as_str())
+            .filter(|bucket| bucket.id() == id);
+        match bucket.ok_or(ErrorCode::NoSuchBucket)?.deleting {
+            true => Err(ErrorCode::OperationAborted.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Answers one request. Dropping the future abandons what was not yet ordered; a commit on
+    /// its way goes on.
+    pub async fn call(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let (head, incoming) = request.into_parts();
+        let request_id = request_id();
+        let head_only = head.method == Method::HEAD;
+        let mut operation = Operation("Unknown");
+        let answered = self.answer(&head, incoming, &mut operation).await;
+        let mut answer = match answered {
+            Ok(answer) => answer,
+            Err(error) => refuse(&error, &head, &request_id, head_only),
+        };
+        answer = answer
+            .with(REQUEST_ID, &request_id)
+            .with(HOST_ID, &self.owner.id)
+            .with(SERVER, "Sarsen");
+        let mut response = answer.finish();
+        tracing::debug!(
+            request_id,
+            operation = operation.0,
+            status = response.status().as_u16(),
+            "served"
+        );
+        response.extensions_mut().insert(operation);
+        response
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        incoming: Incoming,
+        operation: &mut Operation,
+    ) -> Result<Answer, S3Error> {
+        let now = now();
+        let path = head.uri.path();
+        let query = head.uri.query().unwrap_or_default();
+        let state = self.ledger.view();
+        let view = RequestView {
+            method: &head.method,
+            path,
+            query,
+            headers: &head.headers,
+        };
+        let (identity, verified) =
+            self.keys
+                .identify(&view, &state, self.region.as_deref(), now)?;
+        let request = s3wire::parse(&head.method, path, query, &head.headers, &self.domains)?;
+        *operation = Operation(request.op.name());
+        let Some((action, resource)) = needed(&request.op) else {
+            return match identity {
+                Identity::Anonymous => Err(ErrorCode::AccessDenied.into()),
+                Identity::Root(_) => Err(S3Error::not_implemented(request.op.name())),
+            };
+        };
+        let permit = authorize(&identity, action, resource)
+            .map_err(|Denied| S3Error::from(ErrorCode::AccessDenied))?;
+        if let Some(feature) = request.unsupported {
+            return Err(feature.refusal());
+        }
+        let call = Call {
+            permit,
+            identity,
+            now,
+            state,
+            body: request.body,
+            verified,
+            incoming: Some(incoming),
+        };
+        self.act(request.op, call).await
+    }
+
+    async fn act(&self, op: Op, call: Call) -> Result<Answer, S3Error> {
+        match op {
+            Op::ListBuckets(op) => bucket::list(self, &op, &call),
+            Op::CreateBucket(op) => bucket::create(self, op, call).await,
+            Op::HeadBucket(op) => bucket::head(self, &op, &call),
+            Op::DeleteBucket(op) => bucket::delete(self, &op, &call).await,
+            Op::GetBucketLocation(op) => bucket::location(self, &op, &call),
+            Op::GetBucketVersioning(op) => bucket::versioning(&op, &call),
+            Op::GetBucketTagging(op) => bucket::tagging(&op, &call),
+            Op::PutBucketTagging(op) => bucket::put_tagging(self, op, call).await,
+            Op::DeleteBucketTagging(op) => bucket::delete_tagging(self, &op, &call).await,
+            Op::GetBucketAcl(op) => bucket::acl(self, &op, &call),
+            Op::GetAbsentConfiguration(op) => bucket::absent(&op, &call),
+            Op::ListObjects(op) => list::objects(self, &op, &call).await,
+            Op::ListObjectsV2(op) => list::objects_v2(self, &op, &call).await,
+            Op::DeleteObjects(op) => object::delete_many(self, &op, call).await,
+            Op::GetObject(op) => object::get(self, &op, &call).await,
+            Op::HeadObject(op) => object::head(self, &op, &call).await,
+            Op::PutObject(op) => object::put(self, op, call).await,
+            Op::DeleteObject(op) => object::delete(self, &op, &call).await,
+            other => Err(S3Error::not_implemented(other.name())),
+        }
+    }
+}
+
+/// Renders an error. A request that may have a body left unread ends its connection.
+fn refuse(error: &S3Error, head: &Parts, request_id: &str, head_only: bool) -> Answer {
+    let status = error.code.status();
+    let bodyless = head_only || status == StatusCode::NOT_MODIFIED;
+    let answer = if bodyless {
+        Answer::empty(status)
+    } else {
+        Answer::xml(status, error.to_xml(head.uri.path(), request_id, ""))
+    };
+    match head.method {
+        Method::PUT | Method::POST => answer.with(CONNECTION, "close"),
+        _ => answer,
+    }
+}
+
+/// Sixteen hexadecimal digits, as S3's ids look.
+fn request_id() -> String {
+    let mut bytes = [0; 8];
+    // Without randomness an id is useless, but a request is still served.
+    let _ = getrandom::fill(&mut bytes);
+    format!("{:016X}", u64::from_be_bytes(bytes))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,367 @@
+//! Objects: put, get, head, delete.
+
+use auth::{Action, Denied, Resource, authorize};
+use futures_util::StreamExt;
+use http::StatusCode;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED,
+};
+use s3wire::{
+    Checksum, ChecksumType, DeleteObject, DeleteOutcome, Deleted, ErrorCode, EtagMatch, NewObject,
+    ObjectChecksum, ObjectToDelete, OnBucket, PutObject, ReadObject, ResponseOverrides, S3Error,
+    WriteConditions,
+};
+use store::{Delete, Expect, Found, Properties, Put, Tags, Versioning, WriteError};
+use types::{BucketName, ByteRange, ObjectKey, Order, VersionId};
+
+use crate::answer::Answer;
+use crate::body::algorithm_of;
+use crate::door::{Call, Door};
+use crate::error::of_store;
+
+/// The largest object that one PUT makes (S3 User Guide, "Uploading objects").
+const PUT_MAX: u64 = 5 << 30;
+
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+
+fn versioning(of: ledger::Versioning) -> Versioning {
+    match of {
+        ledger::Versioning::Off => Versioning::Off,
+        ledger::Versioning::Enabled => Versioning::Enabled,
+        ledger::Versioning::Suspended => Versioning::Suspended,
+    }
+}
+
+fn tags(of: &EtagMatch) -> Tags {
+    match of {
+        EtagMatch::Any => Tags::Any,
+        EtagMatch::OneOf(tags) => Tags::OneOf(tags.clone()),
+    }
+}
+
+fn expect(conditions: &WriteConditions) -> Result<Expect, S3Error> {
+    match (&conditions.if_match, &conditions.if_none_match) {
+        (None, None) => Ok(Expect::Anything),
+        (Some(of), None) => Ok(Expect::Match(tags(of))),
+        (None, Some(of)) => Ok(Expect::NoneMatch(tags(of))),
+        (Some(_), Some(_)) => Err(S3Error::not_implemented(
+            "If-Match together with If-None-Match",
+        )),
+    }
+}
+
+/// What a version keeps of a request's headers.
+fn properties(new: NewObject) -> Properties {
+    let named = [
+        ("content-type", new.headers.content_type),
+        ("content-encoding", new.headers.content_encoding),
+        ("content-disposition", new.headers.content_disposition),
+        ("content-language", new.headers.content_language),
+        ("cache-control", new.headers.cache_control),
+        ("expires", new.headers.expires),
+    ];
+    let headers = named
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Properties {
+        headers: headers.collect(),
+        user: new.headers.user_metadata,
+        tags: new.tags.pairs().to_vec(),
+        ..Properties::default()
+    }
+}
+
+pub(crate) async fn put(door: &Door, op: PutObject, call: Call) -> Result<Answer, S3Error> {
+    let bucket = call.bucket(&op.bucket)?;
+    let _pass = door.store.enter(bucket.id());
+    door.alive(&op.bucket, bucket.id())?;
+    let class = op.new.storage_class;
+    let now = call.now;
+    let mut body = call.body(properties(op.new))?;
+    if body.size() > PUT_MAX {
+        return Err(ErrorCode::EntityTooLarge.into());
+    }
+    let put = Put {
+        versioning: versioning(bucket.versioning),
+        expect: expect(&op.conditions)?,
+        size: body.size(),
+        class,
+        now,
+    };
+    let written = door.store.put(bucket.id(), &op.key, &put, &mut body).await;
+    let written = written.map_err(|error| match error {
+        WriteError::Store(error) => of_store(&error),
+        WriteError::Body(error) => error,
+    })?;
+    let mut answer = Answer::empty(StatusCode::OK).with(ETAG, &format!("\"{}\"", written.etag));
+    if bucket.versioning != ledger::Versioning::Off {
+        answer = answer.with(VERSION_ID, &written.version.to_string());
+    }
+    for checksum in &written.checksums {
+        if let Some(sum) = shown(checksum) {
+            answer = answer
+                .with_named(sum.checksum.algorithm().header(), &sum.to_text())
+                .with_named("x-amz-checksum-type", sum.kind.as_str());
+        }
+    }
+    Ok(answer)
+}
+
+/// A kept checksum as clients see it.
+fn shown(kept: &store::Checksum) -> Option<ObjectChecksum> {
+    let checksum = Checksum::from_bytes(algorithm_of(kept.kind), &kept.sum)?;
+    Some(match kept.composite {
+        None => ObjectChecksum::whole(checksum),
+        Some(parts) => ObjectChecksum {
+            checksum,
+            kind: ChecksumType::Composite,
+            parts: u32::from(parts),
+        },
+    })
+}
+
+/// What a read is to answer with.
+struct Reading {
+    found: Found,
+    range: ByteRange,
+    status: StatusCode,
+}
+
+async fn read(
+    door: &Door,
+    op: &ReadObject,
+    call: &Call,
+) -> Result<Result<Reading, Answer>, S3Error> {
+    let bucket = call.bucket(&op.bucket)?;
+    let found = match door.store.find(bucket.id(), &op.key, op.version).await {
+        Ok(found) => found,
+        Err(store::Error::DeleteMarker(version)) => return Ok(Err(marker(op, version))),
+        Err(error) => return Err(of_store(&error)),
+    };
+    let etag = found.head.etag.to_string();
+    op.conditions.check(&etag, found.head.modified)?;
+    let holds = |condition: &s3wire::IfRange| condition.holds(&etag, found.head.modified);
+    let wanted = op.range.filter(|_| op.if_range.as_ref().is_none_or(holds));
+    let size = found.head.size;
+    if let Some(number) = op.part_number {
+        if number != 1 {
+            return Err(ErrorCode::InvalidPartNumber.into());
+        }
+    }
+    let (range, status) = match wanted {
+        None => (ByteRange::whole(size), StatusCode::OK),
+        Some(spec) => {
+            let range = spec.resolve(size).map_err(|_| {
+                S3Error::from(ErrorCode::InvalidRange).with("ActualObjectSize", size.to_string())
+            })?;
+            (range, StatusCode::PARTIAL_CONTENT)
+        }
+    };
+    Ok(Ok(Reading {
+        found,
+        range,
+        status,
+    }))
+}
+
+/// A delete marker: not found if it is current, not allowed if it was asked for by name.
+fn marker(op: &ReadObject, version: VersionId) -> Answer {
+    let code = if op.version.is_some() {
+        ErrorCode::MethodNotAllowed
+    } else {
+        ErrorCode::NoSuchKey
+    };
+    let error = S3Error::from(code);
+    Answer::xml(code.status(), error.to_xml(op.key.as_str(), "", ""))
+        .with(DELETE_MARKER, "true")
+        .with(VERSION_ID, &version.to_string())
+}
+
+/// Everything about an object but its bytes.
+fn described(mut answer: Answer, op: &ReadObject, reading: &Reading) -> Answer {
+    let (head, properties) = (&reading.found.head, &reading.found.properties);
+    answer = answer
+        .with(ETAG, &format!("\"{}\"", head.etag))
+        .with(LAST_MODIFIED, &s3wire::http_date(head.modified))
+        .with(ACCEPT_RANGES, "bytes");
+    if !properties
+        .headers
+        .iter()
+        .any(|(name, _)| name == "content-type")
+    {
+        answer = answer.with(CONTENT_TYPE, "binary/octet-stream");
+    }
+    for (name, value) in &properties.headers {
+        answer = answer.with_named(name, value);
+    }
+    for (name, value) in &properties.user {
+        answer = answer.with_named(&format!("x-amz-meta-{name}"), value);
+    }
+    if head.version != VersionId::Null || head.prev != Order::ZERO {
+        answer = answer.with(VERSION_ID, &head.version.to_string());
+    }
+    if !properties.tags.is_empty() {
+        answer = answer.with_named("x-amz-tagging-count", &properties.tags.len().to_string());
+    }
+    if head.class != types::StorageClass::Standard {
+        let name = s3wire::storage_class_name(head.class);
+        answer = answer.with_named("x-amz-storage-class", name);
+    }
+    if reading.status == StatusCode::PARTIAL_CONTENT {
+        let (first, last) = (reading.range.start, reading.range.end - 1);
+        answer = answer.with(
+            CONTENT_RANGE,
+            &format!("bytes {first}-{last}/{}", head.size),
+        );
+    } else if op.with_checksum {
+        for sum in properties.checksums.iter().filter_map(shown) {
+            answer = answer
+                .with_named(sum.checksum.algorithm().header(), &sum.to_text())
+                .with_named("x-amz-checksum-type", sum.kind.as_str());
+        }
+    }
+    overridden(answer, &op.overrides)
+}
+
+fn overridden(mut answer: Answer, overrides: &ResponseOverrides) -> Answer {
+    let named = [
+        (CONTENT_TYPE, &overrides.content_type),
+        (CONTENT_LANGUAGE, &overrides.content_language),
+        (EXPIRES, &overrides.expires),
+        (CACHE_CONTROL, &overrides.cache_control),
+        (CONTENT_DISPOSITION, &overrides.content_disposition),
+        (CONTENT_ENCODING, &overrides.content_encoding),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value {
+            answer = answer.with(name, value);
+        }
+    }
+    answer
+}
+
+pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
+    let reading = match read(door, op, call).await? {
+        Ok(reading) => reading,
+        Err(marker) => return Ok(marker),
+    };
+    let (status, range) = (reading.status, reading.range);
+    let described = described(Answer::empty(status), op, &reading);
+    // The first bytes are read before the answer begins, so that damage is an error and not a
+    // broken body.
+    let mut stream = reading.found.stream(range).boxed();
+    let first = match stream.next().await {
+        Some(Err(error)) => return Err(of_store(&error)),
+        Some(Ok(bytes)) => Some(Ok(bytes)),
+        None => None,
+    };
+    let stream = futures_util::stream::iter(first).chain(stream).boxed();
+    Ok(described.with_stream(range.len(), stream))
+}
+
+pub(crate) async fn head(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
+    match read(door, op, call).await? {
+        Err(marker) => Ok(marker.without_body()),
+        Ok(reading) => {
+            let answer = described(Answer::empty(reading.status), op, &reading);
+            Ok(answer.with_length(reading.range.len()))
+        }
+    }
+}
+
+async fn delete_one(
+    door: &Door,
+    call: &Call,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+    expect: Expect,
+) -> Result<store::Deleted, S3Error> {
+    let name = bucket;
+    let bucket = call.bucket(name)?;
+    let _pass = door.store.enter(bucket.id());
+    door.alive(name, bucket.id())?;
+    let delete = Delete {
+        versioning: versioning(bucket.versioning),
+        version,
+        expect,
+        now: call.now,
+    };
+    let deleted = door.store.delete(bucket.id(), key, &delete).await;
+    deleted.map_err(|error| of_store(&error))
+}
+
+pub(crate) async fn delete(door: &Door, op: &DeleteObject, call: &Call) -> Result<Answer, S3Error> {
+    let expect = expect(&op.conditions)?;
+    let done = delete_one(door, call, &op.bucket, &op.key, op.version, expect).await?;
+    let mut answer = Answer::empty(StatusCode::NO_CONTENT);
+    if done.marker {
+        answer = answer.with(DELETE_MARKER, "true");
+    }
+    if let Some(version) = done.version {
+        answer = answer.with(VERSION_ID, &version.to_string());
+    }
+    Ok(answer)
+}
+
+/// Deletes of one bulk request that run side by side.
+const DELETES_AT_ONCE: usize = 32;
+
+pub(crate) async fn delete_many(door: &Door, op: &OnBucket, call: Call) -> Result<Answer, S3Error> {
+    call.bucket(&op.bucket)?;
+    let (call, body) = call.split(Properties::default())?;
+    let document = body.document().await?;
+    let request = s3wire::parse_delete(&document)?;
+    let act = |entry: &s3wire::DeleteEntry| {
+        let object = entry.object.clone();
+        let (call, bucket) = (&call, &op.bucket);
+        async move { delete_entry(door, call, bucket, object?).await }
+    };
+    let results: Vec<Result<Deleted, S3Error>> = futures_util::stream::iter(&request.entries)
+        .map(act)
+        .buffered(DELETES_AT_ONCE)
+        .collect()
+        .await;
+    let outcomes: Vec<DeleteOutcome<'_>> = request
+        .entries
+        .iter()
+        .zip(results)
+        .map(|(entry, result)| DeleteOutcome {
+            key: &entry.key,
+            version: entry.version.as_deref(),
+            result,
+        })
+        .collect();
+    Ok(Answer::xml(
+        StatusCode::OK,
+        s3wire::delete_result(&outcomes, request.quiet),
+    ))
+}
+
+/// One entry of a bulk request, with a permit of its own.
+async fn delete_entry(
+    door: &Door,
+    call: &Call,
+    bucket: &BucketName,
+    object: ObjectToDelete,
+) -> Result<Deleted, S3Error> {
+    let action = match object.version {
+        None => Action::DeleteObject,
+        Some(_) => Action::DeleteObjectVersion,
+    };
+    let resource = Resource::Object(bucket.clone(), object.key.clone());
+    authorize(&call.identity, action, resource)
+        .map_err(|Denied| S3Error::from(ErrorCode::AccessDenied))?;
+    let expect = object
+        .if_match
+        .as_ref()
+        .map_or(Expect::Anything, |of| Expect::Match(tags(of)));
+    let done = delete_one(door, call, bucket, &object.key, object.version, expect).await?;
+    Ok(match (done.marker, object.version, done.version) {
+        (true, None, Some(version)) => Deleted::MarkerMade(version),
+        (true, Some(_), Some(version)) => Deleted::MarkerGone(version),
+        _ => Deleted::Gone,
+    })
+}
