@@ -48,8 +48,6 @@ struct Waiting {
 /// A file that has its name but not yet for ever: see [`ShardFiles::sync_directories`].
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Bytes of frames.
-    pub(crate) frames_len: u64,
     fan_out: u8,
     directory: OwnedFd,
 }
@@ -139,13 +137,8 @@ impl ShardFiles {
     /// [`Error::NotStaged`] if nothing whole and synced is staged; a generation that exists is
     /// never replaced. For one thread alone: the committer.
     pub(crate) fn publish(&self, data: DataId, generation: u32) -> Result<Published, Error> {
-        let Waiting {
-            place, frames_len, ..
-        } = self
-            .waiting
-            .lock()
-            .remove(&data)
-            .ok_or(Error::NotStaged(data))?;
+        let waiting = self.waiting.lock().remove(&data);
+        let Waiting { place, .. } = waiting.ok_or(Error::NotStaged(data))?;
         let directory = self
             .with_descriptors(|| self.open_fan_out(fan_out(data)))
             .map_err(from_errno)?;
@@ -162,7 +155,6 @@ impl ShardFiles {
                 other => from_errno(other),
             })?;
         Ok(Published {
-            frames_len,
             fan_out: fan_out(data),
             directory,
         })
@@ -213,12 +205,6 @@ impl ShardFiles {
     pub(crate) fn len(&self, data: DataId, generation: u32) -> Result<u64, Error> {
         self.open_file((data, generation))
             .map(|file| file.frames_len)
-    }
-
-    /// The register that a published file says it belongs to.
-    pub(crate) fn register(&self, data: DataId, generation: u32) -> Result<Register, Error> {
-        self.check((data, generation))
-            .map(|(_, header)| header.register)
     }
 
     /// Removes a published file; one that is not there is no error. It may come back after a
