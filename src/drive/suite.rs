@@ -8,28 +8,30 @@
 //!   refused. Requests without a fence are never refused for one.
 //! - **Orders.** An order names one row of a register. The same row again is a success, and
 //!   takes the place of the first: with its frame, and with its file if one was staged since.
-//!   Another data id under the same birth and order is [`Error::OrderTaken`], and leaves the
+//!   Another data id under the same birth and order is [`crate::Error::OrderTaken`], and leaves the
 //!   first row as it was.
 //! - **Files.** A row with [`types::Placed::File`] needs its file: staged and finished, or here
 //!   since an earlier row. A row with [`types::Placed::Parts`] takes those of its files that are
 //!   here, and waits for none: heal brings the rest. A file that is staged is not readable until
-//!   a row refers to it. A new generation is read from its commit on, not from its staging.
+//!   a row refers to it; a start may discard it as an orphan, and its commit is then
+//!   [`crate::Error::NotStaged`]. A new generation is read from its commit on, not from its staging.
 //! - **Settled.** A row is settled if the mark of its slot and epoch covers its sequence, or its
 //!   epoch is below the slot's floor. Marks and floors only grow. A settle is in force no later
 //!   than the return of the next commit that was asked for after it, and durable then.
 //! - **Superseded.** Once a row is settled and here, in whatever sequence that happened, rows of
 //!   the same register and version id with a lower order are dropped. A settled tombstone drops
 //!   what it hides, and itself stays until it is discarded. Files of dropped rows are removed,
-//!   except those that a remaining row of the register lists.
-//! - **[`Want::Latest`].** A version is all rows of one birth. The walk ends with the first
+//!   except those that a remaining row of the register lists; a crash may leave one behind, as
+//!   an orphan that is collected later.
+//! - **[`crate::Want::Latest`].** A version is all rows of one birth. The walk ends with the first
 //!   version whose newest row is settled and no tombstone. A drive may return more, never less.
 //! - **Scans.** A register is looked at if its bytes are not below `start` and begin with
 //!   `prefix`. A page never splits a register, and always gets on. Tombstones are returned.
 //! - **Delimiters.** A delimiter counts within the object key alone, behind the prefix. Names are
 //!   skipped only after a register that surely shows: its newest row is settled and an object
-//!   (or, under [`Want::All`], a marker). After any other the next register follows.
+//!   (or, under [`crate::Want::All`], a marker). After any other the next register follows.
 //! - **Discards.** Taking away what is not there is a success.
-//! - **Crashes.** What was acknowledged is there afterwards: rows, fences, finished stages,
+//! - **Crashes.** What was acknowledged is there afterwards: rows with their files, fences,
 //!   small writes, removals. What was not may be, whole or not at all.
 //!
 //! Each check begins with an empty drive, names the broken promise and panics.
@@ -68,7 +70,7 @@ pub async fn conformance(subject: &mut impl Subject) {
     rows::floors_settle_all_epochs_below(subject).await;
     rows::discarded_rows_are_gone_and_only_they(subject).await;
     files::a_file_counts_once_it_is_staged_and_committed(subject).await;
-    files::a_staged_file_waits_out_a_restart(subject).await;
+    files::a_staged_file_is_whole_or_gone_after_a_restart(subject).await;
     files::a_file_leaves_with_its_last_row(subject).await;
     files::heal_replaces_a_file_by_a_new_generation(subject).await;
     files::a_completed_upload_keeps_its_parts(subject).await;

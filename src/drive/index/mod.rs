@@ -29,7 +29,7 @@ mod testing;
 
 pub(crate) use cache::BlockCache;
 pub(crate) use compact::{Depth, Verdict, compact, pick};
-pub(crate) use memtable::{MemIter, Memtable};
+pub(crate) use memtable::Memtable;
 pub(crate) use merge::Merge;
 pub(crate) use meta::RunMeta;
 pub(crate) use run::{Access, Run};

@@ -11,7 +11,7 @@ use crate::register::Register;
 use crate::twin::Twin;
 
 const HISTORIES: u64 = 4;
-const STEPS: u64 = 600;
+const STEPS: u64 = 300;
 const REGISTERS: u64 = 24;
 
 /// A source of repeatable choices (xorshift).

@@ -1,6 +1,5 @@
 //! Tests: the twin breaks its promises exactly as it is told to.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
