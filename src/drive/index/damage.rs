@@ -173,3 +173,23 @@ fn an_empty_run_reads_as_empty() {
     assert_eq!((meta.entries, meta.first.len()), (0, 0));
     assert_eq!(check(&path, &meta, &Model::new(), Access::Point), Ok(()));
 }
+
+#[test]
+fn version_1_is_written_and_read_as_ever() {
+    let dir = TestDir::new("fixture");
+    let (written, kept) = (dir.path(RunId(7)), dir.path(RunId(8)));
+    let entry = |n: u32| {
+        let key = format!("bucket/key-{:03}{:032}", n / 2, n % 2).into_bytes();
+        (key, (n % 7 != 3).then(|| n.to_le_bytes().repeat(3)))
+    };
+    let model: Model = (0..40).map(entry).collect();
+    let meta = write_model(&written, RunId(7), &model);
+    let fixture = include_bytes!("fixtures/v1.run");
+    std::fs::write(&kept, fixture).unwrap();
+    assert_eq!(check(&kept, &meta, &model, Access::Scan), Ok(()));
+    assert_eq!(
+        std::fs::read(&written).unwrap(),
+        fixture,
+        "the writer's form has changed"
+    );
+}
