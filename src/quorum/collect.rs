@@ -54,21 +54,24 @@ pub fn may_collect(
     Some(rows)
 }
 
-/// What a first touch proved to be of no use, by drive: void rows, and rows older than a
-/// committed one of their version that the same drive holds. A drive that lacks the newer row
-/// keeps the older one until heal has brought it (way 3).
+/// What a first touch proved to be of no use, by drive: rows older than a committed one of their
+/// version that the same drive holds (one that lacks the newer row keeps the older until heal has
+/// brought it, way 3), and void rows, once all drives voted. Before that a later touch may find
+/// more shards of a void row and finish it, and a late discard would take one away again.
 pub fn discardable(ballot: &Ballot, history: &History) -> Vec<Discardable> {
     let replaced = |rows: &[Sighting], row: &Head| {
         history.versions.iter().any(|version| {
             version.head.version == row.version
                 && version.head.order > row.order
-                && (version.settled || version.on_write_quorum())
                 && rows.iter().any(|held| held.head == version.head)
         })
     };
+    let heard = ballot.voters().len() == ballot.drives();
     let of_place = |place: usize| {
         let rows = ballot.rows_of(place);
-        let goes = |row: &&Sighting| history.void.contains(&row.head) || replaced(rows, &row.head);
+        let goes = |row: &&Sighting| {
+            heard && history.void.contains(&row.head) || replaced(rows, &row.head)
+        };
         let rows: Vec<_> = rows
             .iter()
             .filter(goes)
@@ -226,8 +229,15 @@ mod tests {
             rows: vec![(at(2), at(2))],
         };
         assert_eq!(discardable(&ballot, &history), [void]);
-        ballot.failed(2);
         ballot.failed(3);
+        let history = decide(&ballot);
+        assert_eq!(history.void.len(), 1);
+        assert_eq!(
+            discardable(&ballot, &history),
+            [],
+            "the silent one may have a second shard"
+        );
+        ballot.failed(2);
         assert_eq!(
             first_touch(&ballot, Want::All),
             Touch::Wait,

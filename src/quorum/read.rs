@@ -394,6 +394,20 @@ mod tests {
     }
 
     #[test]
+    fn one_drive_does_not_speak_for_other_versions_of_the_key() {
+        let (first, last) = (versioned(1, 2).at(1), versioned(1, 2).after(5, 1));
+        let gone = deleted(null(1, 2).after(5, 1), 5);
+        for (newest, older) in [(gone, settled(first)), (last, fresh(changed(first, 8)))] {
+            let (both, one) = ([settled(newest), older], [older]);
+            let mut ballot = votes(&[Some(&both), Some(&one), None]);
+            ballot.failed(2);
+            assert_eq!(read(&ballot, Want::Current), ReadDecision::AskHolder);
+            let again = reasked(&ballot, Want::Current, &both);
+            assert_eq!(again, ReadDecision::AskHolder, "{newest:?}");
+        }
+    }
+
+    #[test]
     fn one_order_with_two_rows_goes_to_the_holder() {
         let one = null(1, 2).at(1);
         let other = Head { size: 2, ..one };

@@ -193,6 +193,11 @@ impl Model {
         if !self.config.discard {
             return;
         }
+        if self.config.has(Mutant::DiscardUnheard) {
+            for void in &history.void {
+                next.send(message(Kind::Discard, Row::of(void, false), self.all()));
+            }
+        }
         for discard in discardable(&ballot, history) {
             for (_, order) in discard.rows {
                 let named = |row: &Row| row.order() == order_byte(order);

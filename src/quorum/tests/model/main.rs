@@ -210,6 +210,11 @@ fn settles_with_the_shortcut() {
 #[test]
 fn discards_with_settles() {
     bounded(Config {
+        discard: true,
+        programs: &[&[Put, Get, Get]],
+        ..FOUR
+    });
+    bounded(Config {
         stored: true,
         settle: true,
         discard: true,
@@ -477,6 +482,17 @@ fn every_other_rule_left_out_is_caught() {
     caught(Mutant::AdoptUnfinished, read);
     caught(Mutant::AckEarly, read);
     caught(Mutant::SettleEarly, read);
+    let four = Config {
+        programs: &[&[Put, Get, Get]],
+        ..FOUR
+    };
+    caught(
+        Mutant::DiscardUnheard,
+        Config {
+            discard: true,
+            ..four
+        },
+    );
     let delete = Config {
         stored: true,
         programs: &[&[Put, Delete, Get]],
