@@ -269,7 +269,10 @@ pub struct Staged {
 /// A shard file being written. Dropping it discards the file.
 pub trait Stage: Send {
     /// Appends frames. Waits while the drive is behind (bounded queue).
-    fn append(&mut self, frames: Bytes) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>>;
+    fn append(
+        &mut self,
+        frames: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>>;
     /// Writes out and syncs everything. The file then survives a crash until its commit, or
     /// until it is discarded as an orphan.
     fn finish(self: Box<Self>) -> Reply<Staged>;

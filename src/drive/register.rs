@@ -132,7 +132,10 @@ mod tests {
         let part = Register::part(bucket, &key("a"), at(1), 7);
         assert_eq!(part.key(), b"a");
         for register in [a, a_slash, part, Register::upload(bucket, &key("ü"), at(4))] {
-            assert_eq!(Register::from_bytes(register.as_bytes()), Some(register.clone()));
+            assert_eq!(
+                Register::from_bytes(register.as_bytes()),
+                Some(register.clone())
+            );
             assert_eq!(Register::from_bytes(&register.as_bytes()[..8]), None);
         }
     }

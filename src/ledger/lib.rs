@@ -18,5 +18,6 @@ mod state;
 pub use command::Command;
 pub use error::{Error, ProposeError};
 pub use ledger::{Ledger, LedgerConfig};
+pub use mirror::is_empty;
 pub use secret::ClusterSecret;
 pub use state::{Bucket, Credential, DriveSeat, Lease, Refusal, Seat, State, Versioning};

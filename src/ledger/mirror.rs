@@ -21,6 +21,20 @@ pub(crate) struct Change {
     pub(crate) content: Option<Vec<u8>>,
 }
 
+/// Whether a majority of these drives answers, and none of them has a record of a ledger.
+pub async fn is_empty(drives: &[Arc<dyn Drive>]) -> Result<bool, Error> {
+    let scans = join_all(
+        drives
+            .iter()
+            .map(|d| d.meta_scan(Bytes::from_static(PREFIX))),
+    )
+    .await;
+    if scans.iter().filter(|scan| scan.is_ok()).count() <= drives.len() / 2 {
+        return Err(Error::TooFewDrives);
+    }
+    Ok(scans.iter().flatten().all(Vec::is_empty))
+}
+
 /// The mirrored records.
 pub(crate) struct Mirror {
     drives: Vec<Arc<dyn Drive>>,

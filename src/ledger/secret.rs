@@ -24,6 +24,16 @@ impl ClusterSecret {
         Ok(Self(bytes))
     }
 
+    /// The secret of these bytes.
+    pub fn from_bytes(bytes: [u8; LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// 64 hexadecimal digits: for the file that keeps it, never for logs.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Reads 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits: Vec<u8> = text

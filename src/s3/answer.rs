@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 /// A broken body: the connection is cut, so that nobody takes it for whole.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of an answer: in hand, or streamed from drives.
 pub enum AnswerBody {

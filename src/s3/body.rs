@@ -2,6 +2,7 @@
 
 use auth::{ChunkSigner, PayloadHash, Verified};
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use s3wire::{
@@ -58,6 +59,8 @@ impl RequestBody {
         properties: Properties,
     ) -> Result<Self, S3Error> {
         let missing = || S3Error::from(ErrorCode::MissingContentLength);
+        // Without a length and without a body there is nothing to wait for.
+        let none = || incoming.is_end_stream().then_some(0);
         let payload = verified
             .as_ref()
             .map_or(PayloadHash::Absent, |verified| verified.payload());
@@ -76,7 +79,7 @@ impl RequestBody {
                 };
                 (
                     Framed::Plain { sha256 },
-                    headers.content_length.ok_or_else(missing)?,
+                    headers.content_length.or_else(none).ok_or_else(missing)?,
                 )
             }
             Some(framing) => {

@@ -105,6 +105,18 @@ impl Door {
         self.region.as_deref().unwrap_or("us-east-1")
     }
 
+    /// The answer to a request that waited too long for its turn.
+    pub fn slow_down(request: &Request<Incoming>) -> Response<AnswerBody> {
+        let error = S3Error::from(ErrorCode::SlowDown);
+        let answer = if request.method() == Method::HEAD {
+            Answer::empty(error.code.status())
+        } else {
+            let document = error.to_xml(request.uri().path(), &request_id(), "");
+            Answer::xml(error.code.status(), document)
+        };
+        answer.with(CONNECTION, "close").finish()
+    }
+
     /// Whether writes may still go into a bucket. Asked after the write was announced to the
     /// store, so that a deletion of the bucket either is seen here or waits for the write.
     pub(crate) fn alive(&self, name: &BucketName, id: BucketId) -> Result<(), S3Error> {
@@ -187,6 +199,7 @@ impl Door {
             verified,
             incoming: Some(incoming),
         };
+        tracing::trace!(permit = ?call.permit, "permitted");
         self.act(request.op, call).await
     }
 

@@ -5,20 +5,25 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use drive::{Drive, LocalDrive, Status};
+use http::Extensions;
+use ledger::Ledger;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use s3wire::Domains;
+use store::{SetConfig, Store};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use types::Slot;
 
 use crate::banner::{Access, Start, access_warning, render};
-use crate::config::Config;
+use crate::config::{Config, Secret};
+use crate::form::{self, FormError, Formed};
 use crate::front::{Front, Node};
-use crate::health::{HealthView, Phase};
-use crate::listen::{BindError, Caller, Door, Service, bind};
-use crate::metrics::{Facts, HealFacts, Metrics};
+use crate::health::{HealthView, Phase, SetHealth};
+use crate::intent::{self, IntentError, Made};
+use crate::listen::{BindError, Door, bind};
+use crate::metrics::{DriveFacts, Facts, HealFacts, Metrics};
+use crate::s3_service::S3Service;
 use crate::shutdown::{Stop, hangups};
 use crate::tls::Certificates;
 use crate::{telemetry, tls};
@@ -35,6 +40,15 @@ pub enum Error {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The drives cannot be had.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// The ledger cannot be had.
+    #[error(transparent)]
+    Intent(#[from] IntentError),
+    /// Codes or hashes do not give what they should on this machine.
+    #[error("the self test of codes and hashes failed: this machine computes wrongly")]
+    SelfTest,
     /// The system refuses what every process may have.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -57,14 +71,41 @@ pub async fn run(config: Config) -> Result<(), Error> {
         .iter()
         .map(|listener| listener.local_addr())
         .collect::<Result<_, _>>()?;
+    erasure::self_test().map_err(|_| Error::SelfTest)?;
+
+    let pools = config.pools.clone();
+    let formed = tokio::task::spawn_blocking(move || form::form(&pools)).await;
+    let formed = formed.map_err(|_| FormError::Interrupted)??;
+    let (ledger, made) = intent::begin(&config, &formed).await?;
+    let ledger = Arc::new(ledger);
+    let store = Arc::new(open_store(&formed, &ledger));
 
     let metrics = Arc::new(Metrics::new());
     let (tell, told) = watch::channel(false);
     let node = Arc::new(ThisNode {
         draining: told.clone(),
         listening: listening.clone(),
+        formed: Arc::new(formed),
+        store: Arc::clone(&store),
+        ledger: Arc::clone(&ledger),
     });
-    let front = Front::new(node, Arc::clone(&metrics), config.metrics, NoDoor, |_| None);
+    let s3 = S3Service::new(
+        s3::Door::new(s3::DoorConfig {
+            store,
+            ledger: Arc::clone(&ledger),
+            region: config.region.clone(),
+            domains: Domains::new(config.domains.iter().map(String::as_str)),
+        }),
+        &config.limits,
+    );
+    let operation = |extensions: &Extensions| extensions.get().map(|s3::Operation(name)| *name);
+    let front = Front::new(
+        Arc::clone(&node),
+        Arc::clone(&metrics),
+        config.metrics,
+        s3,
+        operation,
+    );
     let door = Door::new(front, acceptor, metrics, &config.limits);
 
     let access = match certificates
@@ -75,7 +116,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         Some(None) => Access::Https,
         Some(Some(path)) => Access::OwnAuthority(path),
     };
-    announce(&config, access, listening, interfaces)?;
+    announce(&config, access, &node, made, interfaces)?;
     if let Some(certificates) = certificates {
         tokio::spawn(certificates.keep_fresh(hangups));
     }
@@ -87,14 +128,41 @@ pub async fn run(config: Config) -> Result<(), Error> {
         }
         () = stop.watch(tell) => {}
     }
+    ledger.close().await;
+    let formed = Arc::clone(&node.formed);
+    let close = move || formed.local.iter().for_each(|drive| drive.close());
+    if tokio::task::spawn_blocking(close).await.is_err() {
+        tracing::warn!("a drive was not closed; its log is replayed at the next start");
+    }
     Ok(())
+}
+
+/// The store on these drives, with every lease that this process was granted.
+fn open_store(formed: &Formed, ledger: &Ledger) -> Store {
+    let state = ledger.view();
+    let config = |(set, drives): (usize, &Vec<Arc<dyn Drive>>)| SetConfig {
+        deployment: formed.deployment,
+        drives: drives.clone(),
+        standard: formed.classes.standard,
+        reduced: formed.classes.reduced,
+        membership: state.membership(0, u16::try_from(set).unwrap_or(u16::MAX)),
+    };
+    let store = Store::new(
+        formed.deployment,
+        formed.sets.iter().enumerate().map(config).collect(),
+    );
+    for (slot, lease) in (0..).zip(&state.leases) {
+        store.grant(Slot::new(slot), lease.epoch());
+    }
+    store
 }
 
 /// Prints the banner, and logs what its owner should know.
 fn announce(
     config: &Config,
     access: Access,
-    listening: Vec<SocketAddr>,
+    node: &ThisNode,
+    made: Option<Made>,
     interfaces: Vec<IpAddr>,
 ) -> io::Result<()> {
     for warning in &config.warnings {
@@ -103,29 +171,23 @@ fn announce(
     if let Some(warning) = access_warning(&access) {
         tracing::warn!("{warning}");
     }
-    let sets: Vec<usize> = config
-        .pools
-        .iter()
-        .flat_map(|pool| pool.sets.iter().map(Vec::len))
-        .collect();
-    let drives = sets.iter().sum();
+    let sets = &node.formed.sets;
+    let root = node.ledger.view().root.clone();
     let start = Start {
-        listening,
+        listening: node.listening.clone(),
         interfaces,
         access,
-        root_user: config
-            .root
-            .as_ref()
-            .map_or_else(String::new, |root| root.access_key.clone()),
-        new_password: None,
-        drives: (0, drives),
+        root_user: root.map_or_else(String::new, |root| root.access_key),
+        new_password: made.map(|made| Secret::new(made.secret_key)),
+        drives: (
+            sets.iter()
+                .flatten()
+                .filter(|drive| online(&***drive))
+                .count(),
+            sets.iter().map(Vec::len).sum(),
+        ),
         sets: sets.len(),
-        parity: config
-            .pools
-            .iter()
-            .map(|pool| pool.classes.standard.parity())
-            .min()
-            .unwrap_or(0),
+        parity: node.formed.classes.standard.parity(),
     };
     io::stdout().write_all(render(config.output.banner, &start).as_bytes())
 }
@@ -159,6 +221,13 @@ fn interfaces() -> Vec<IpAddr> {
 struct ThisNode {
     draining: watch::Receiver<bool>,
     listening: Vec<SocketAddr>,
+    formed: Arc<Formed>,
+    store: Arc<Store>,
+    ledger: Arc<Ledger>,
+}
+
+fn online(drive: &dyn Drive) -> bool {
+    !matches!(drive.status(), Status::Offline(_))
 }
 
 impl Node for ThisNode {
@@ -166,16 +235,46 @@ impl Node for ThisNode {
         let phase = if *self.draining.borrow() {
             Phase::Draining
         } else {
-            Phase::Starting
+            Phase::Serving
+        };
+        let set = |drives: &Vec<Arc<dyn Drive>>| {
+            let count =
+                |test: fn(&dyn Drive) -> bool| drives.iter().filter(|d| test(&***d)).count();
+            let online = count(online);
+            SetHealth {
+                geometry: self.formed.classes.standard,
+                online,
+                local: online,
+                healing: count(|drive| drive.status() == Status::Joining),
+            }
         };
         HealthView {
             phase,
-            sets: Vec::new(),
+            sets: self.formed.sets.iter().map(set).collect(),
             default_classes: true,
         }
     }
 
     fn facts(&self) -> Facts {
+        let local = |drive: &Arc<LocalDrive>| {
+            let identity = drive.identity();
+            let path = self.formed.paths.get(usize::from(identity.set));
+            let path = path.and_then(|paths| paths.get(usize::from(identity.place)));
+            let space = path.and_then(|path| rustix::fs::statvfs(path).ok());
+            DriveFacts {
+                path: path.map_or_else(String::new, |path| path.display().to_string()),
+                online: online(&**drive),
+                total_bytes: space
+                    .as_ref()
+                    .map_or(0, |space| space.f_blocks * space.f_frsize),
+                free_bytes: space
+                    .as_ref()
+                    .map_or(0, |space| space.f_bavail * space.f_frsize),
+                timeouts: drive.stats().timeouts,
+                errors: drive.stats().corrupt_reads,
+            }
+        };
+        let counters = self.store.counters();
         Facts {
             server: self
                 .listening
@@ -183,26 +282,18 @@ impl Node for ThisNode {
                 .map(SocketAddr::to_string)
                 .unwrap_or_default(),
             health: self.health(),
-            drives: Vec::new(),
+            drives: self.formed.local.iter().map(local).collect(),
             buckets: Vec::new(),
-            heal: HealFacts::default(),
+            heal: HealFacts {
+                scanned: counters.bad_shards(),
+                healed: counters.repaired(),
+                failed: counters.unrecoverable(),
+            },
         }
     }
 
-    fn metrics_secret(&self, _access_key: &str) -> Option<String> {
-        None
-    }
-}
-
-/// Answers that nothing is served.
-struct NoDoor;
-
-impl Service for NoDoor {
-    type Body = Full<Bytes>;
-
-    async fn call(&self, _request: Request<Incoming>, _caller: Caller) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response
+    fn metrics_secret(&self, access_key: &str) -> Option<String> {
+        let root = self.ledger.view().root.clone()?;
+        (root.access_key == access_key).then_some(root.secret_key)
     }
 }

@@ -251,7 +251,7 @@ fn output(flags: &Flags, settings: &Settings<'_>) -> Result<Output, Error> {
     };
     let filter = settings
         .value("LOG")
-        .map_or_else(|| "info".to_owned(), |setting| setting.value);
+        .map_or_else(|| "info,openraft=warn".to_owned(), |setting| setting.value);
     Ok(Output {
         format,
         filter,
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(config.metrics, MetricsAccess::Token);
         assert_eq!(config.warnings, Vec::<String>::new());
         assert_eq!(config.limits.head_wait, Duration::from_secs(10));
-        assert_eq!(config.output.filter, "info");
+        assert_eq!(config.output.filter, "info,openraft=warn");
     }
 
     #[test]

@@ -6,10 +6,14 @@
 mod assemble;
 mod banner;
 mod config;
+mod form;
 mod front;
 mod health;
+mod intent;
 mod listen;
 mod metrics;
+mod offline;
+mod s3_service;
 mod shutdown;
 mod telemetry;
 mod tls;
@@ -20,6 +24,8 @@ pub use config::{
     Error as ConfigError, Limits, LogFormat, MetricsAccess, Output, Pool, ProcessEnvironment,
     Secret, Tls, load,
 };
+pub use form::FormError;
+pub use intent::IntentError;
 pub use listen::BindError;
 pub use telemetry::Error as TelemetryError;
 pub use tls::Error as TlsError;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use facts::{Facts, HealFacts, Section};
+pub(crate) use facts::{DriveFacts, Facts, HealFacts, Section};
 pub(crate) use render::render;
 pub(crate) use token::verify_token;
 

@@ -1,0 +1,79 @@
+//! The place of a drive that is not there: it answers nothing, and says why.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{
+    Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Register, Reply, Rows,
+    RowsRequest, Scan, ScanPage, Settles, ShardRead, Stage, Status,
+};
+use types::DataId;
+
+/// A drive that is offline for as long as this process runs.
+pub(crate) struct OfflineDrive {
+    identity: Identity,
+    why: Arc<str>,
+}
+
+impl OfflineDrive {
+    /// The drive of this seat, which cannot be used because of `why`.
+    pub(crate) fn new(identity: Identity, why: &str) -> Self {
+        Self {
+            identity,
+            why: why.into(),
+        }
+    }
+
+    fn refuse<T>(&self) -> Reply<T> {
+        let error = Error::Offline(Arc::clone(&self.why));
+        Box::pin(async move { Err(error) })
+    }
+}
+
+impl Drive for OfflineDrive {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn status(&self) -> Status {
+        Status::Offline(Arc::clone(&self.why))
+    }
+
+    fn commit(&self, _commit: Commit) -> Reply<Committed> {
+        self.refuse()
+    }
+
+    fn rows(&self, _request: RowsRequest) -> Reply<Rows> {
+        self.refuse()
+    }
+
+    fn scan(&self, _scan: Scan) -> Reply<ScanPage> {
+        self.refuse()
+    }
+
+    fn settle(&self, _settles: Settles) {}
+
+    fn discard(&self, _discard: Discard) -> Reply<()> {
+        self.refuse()
+    }
+
+    fn stage(&self, _data: DataId, _register: Arc<Register>) -> Reply<Box<dyn Stage>> {
+        self.refuse()
+    }
+
+    fn read_shard(&self, _read: ShardRead) -> Reply<Bytes> {
+        self.refuse()
+    }
+
+    fn meta_write(&self, _writes: Vec<MetaWrite>) -> Reply<()> {
+        self.refuse()
+    }
+
+    fn meta_scan(&self, _prefix: Bytes) -> Reply<Vec<(Bytes, Bytes)>> {
+        self.refuse()
+    }
+
+    fn positions(&self) -> (u64, Vec<(u8, u64)>) {
+        (0, Vec::new())
+    }
+}
