@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
+use erasure::Md5;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
-use crate::md5::{Md5, Md5Lanes};
+use crate::md5::Md5Lanes;
 
 /// MD5 of a document.
 pub fn md5_of(bytes: &[u8]) -> [u8; 16] {
     let mut md5 = Md5::new();
     md5.update(bytes);
-    md5.finish()
+    md5.finalize()
 }
 
 /// The digests of one body as it comes in.
@@ -37,7 +38,7 @@ impl Digests {
             md5.update(piece);
             crc.update(piece);
         }
-        (md5.finish(), crc.finalize())
+        (md5.finalize(), crc.finalize())
     }
 
     /// Digests of nothing yet.
@@ -70,7 +71,7 @@ impl Digests {
     /// MD5 and CRC of everything.
     pub(crate) async fn finish(mut self) -> Result<([u8; 16], u64), Error> {
         let sums = self.settle().await?;
-        Ok((sums.md5.finish(), sums.crc.finalize()))
+        Ok((sums.md5.finalize(), sums.crc.finalize()))
     }
 
     async fn settle(&mut self) -> Result<Sums, Error> {

@@ -97,7 +97,10 @@ mod tests {
         let register = Arc::new(Register::object(BucketId::from_u64(1), &key));
         let first = gates.enter(&register).await.unwrap();
         let mut second = Box::pin(gates.enter(&register));
-        assert!(futures_util::poll!(&mut second).is_pending());
+        let waits = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(second.as_mut().poll(context).is_pending())
+        });
+        assert!(waits.await);
         drop(first);
         let second = second.await.unwrap();
         let abandoned = Box::pin(gates.enter(&register));

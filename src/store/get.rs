@@ -292,10 +292,10 @@ fn slice(pieces: Vec<Bytes>, range: ByteRange) -> Vec<Bytes> {
         let end = start + u64::try_from(piece.len()).unwrap_or(u64::MAX);
         let from = range.start.clamp(start, end) - start;
         let to = range.end.clamp(start, end) - start;
-        if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) {
-            if from < to {
-                out.push(piece.slice(from..to));
-            }
+        if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to))
+            && from < to
+        {
+            out.push(piece.slice(from..to));
         }
         start = end;
     }

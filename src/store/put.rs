@@ -249,32 +249,7 @@ impl ErasureSet {
             prev = history.prev().unwrap_or(Order::ZERO);
         }
         let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
-        let geometry = content
-            .extent
-            .as_ref()
-            .map_or(self.standard, |extent| extent.geometry);
-        let placed = content
-            .extent
-            .as_ref()
-            .map_or(Placed::Nowhere, |extent| extent.placed);
-        let mut head = Head {
-            kind: Kind::Object,
-            version: VersionId::Null,
-            born: Order::ZERO,
-            order: Order::ZERO,
-            prev,
-            size: content.extent.as_ref().map_or(0, |extent| extent.size),
-            modified: change.now,
-            etag: change.etag,
-            geometry,
-            rotation: spot.rotation(geometry),
-            class: change.class,
-            placed,
-            data: content
-                .extent
-                .as_ref()
-                .map_or(DataId::from_bytes([0; 16]), |extent| extent.data),
-        };
+        let mut head = self.head(spot, &change, content.extent.as_ref(), prev);
         let ready = content.ready.iter().filter(|ready| **ready).count();
         if !quorum::may_begin(ready.min(self.writable()), &head) {
             return Err(self.refusal());
@@ -284,7 +259,7 @@ impl ErasureSet {
         if change.versioning == Versioning::Enabled {
             head.version = VersionId::Born(head.order);
         }
-        let files: Arc<[DataId]> = match placed {
+        let files: Arc<[DataId]> = match head.placed {
             Placed::File => [head.data].into(),
             _ => [].into(),
         };
@@ -310,6 +285,26 @@ impl ErasureSet {
             order: head.order,
             checksums: change.properties.checksums.clone(),
         })
+    }
+
+    /// The head of a new version, before it is ordered.
+    fn head(&self, spot: &Spot, change: &Change<'_>, extent: Option<&Extent>, prev: Order) -> Head {
+        let geometry = extent.map_or(self.standard, |extent| extent.geometry);
+        Head {
+            kind: Kind::Object,
+            version: VersionId::Null,
+            born: Order::ZERO,
+            order: Order::ZERO,
+            prev,
+            size: extent.map_or(0, |extent| extent.size),
+            modified: change.now,
+            etag: change.etag,
+            geometry,
+            rotation: spot.rotation(geometry),
+            class: change.class,
+            placed: extent.map_or(Placed::Nowhere, |extent| extent.placed),
+            data: extent.map_or(DataId::from_bytes([0; 16]), |extent| extent.data),
+        }
     }
 
     /// Why too few drives take new bytes.
