@@ -4,10 +4,6 @@
 
 mod command;
 mod error;
-#[expect(
-    clippy::module_inception,
-    reason = "the room's main type is named as the room"
-)]
 mod ledger;
 mod mirror;
 mod raft;

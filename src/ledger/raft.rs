@@ -4,6 +4,11 @@
 //! majority of drives before it is acknowledged. A failed write is fatal to Raft, which is right:
 //! what is on the drives then is unknown until the next start reads it.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "openraft's storage traits fix the error type"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::Cursor;
