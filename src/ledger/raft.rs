@@ -434,3 +434,40 @@ pub(crate) fn open(mirror: Mirror, records: &Records) -> Result<(LogStore, Machi
         Machine::new(mirror, records)?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::Sealer;
+    use crate::secret::ClusterSecret;
+    use drive::{Drive, Identity, Twin};
+    use openraft::testing::{StoreBuilder, Suite};
+    use types::{DeploymentId, DriveId};
+
+    struct OnTwins;
+
+    impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for OnTwins {
+        async fn build(&self) -> Result<((), LogStore, Machine), Failure> {
+            let twin = |place: u8| {
+                let identity = Identity {
+                    deployment: DeploymentId::from_bytes([7; 16]),
+                    drive: DriveId::from_bytes([place + 1; 16]),
+                    pool: 0,
+                    set: 0,
+                    place,
+                };
+                Arc::new(Twin::new(identity, u64::from(place))) as Arc<dyn Drive>
+            };
+            let sealer = Sealer::new(&ClusterSecret::make().unwrap());
+            let opened = Mirror::open((0..3).map(twin).collect(), sealer).await;
+            let (mirror, records) = opened.map_err(write_failed)?;
+            let (log, machine) = open(mirror, &records).map_err(write_failed)?;
+            Ok(((), log, machine))
+        }
+    }
+
+    #[test]
+    fn the_store_passes_the_suite_of_openraft() {
+        Suite::test_all(OnTwins).unwrap();
+    }
+}

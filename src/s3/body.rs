@@ -26,7 +26,7 @@ enum Framed {
     Chunked {
         decoder: Box<ChunkedDecoder>,
         input: Bytes,
-        chunk: Option<SignedChunk>,
+        chunk: Option<Box<SignedChunk>>,
     },
 }
 
@@ -89,10 +89,12 @@ impl RequestBody {
                     _ => None,
                 };
                 let signer = verified.and_then(Verified::take_chunk_signer);
-                let chunk = signer.map(|signer| SignedChunk {
-                    signer,
-                    sha256: Sha256::new(),
-                    signature: [0; 32],
+                let chunk = signer.map(|signer| {
+                    Box::new(SignedChunk {
+                        signer,
+                        sha256: Sha256::new(),
+                        signature: [0; 32],
+                    })
                 });
                 let decoder = Box::new(ChunkedDecoder::new(framing, size, trailer));
                 (
@@ -131,10 +133,8 @@ impl RequestBody {
             }
             document.extend_from_slice(&piece);
         }
-        if let Some(md5) = self.md5 {
-            if store::md5_of(&document) != md5 {
-                return Err(ErrorCode::BadDigest.into());
-            }
+        if self.md5.is_some_and(|md5| store::md5_of(&document) != md5) {
+            return Err(ErrorCode::BadDigest.into());
         }
         self.check_sums()?;
         Ok(document.into())

@@ -145,10 +145,8 @@ async fn read(
     let holds = |condition: &s3wire::IfRange| condition.holds(&etag, found.head.modified);
     let wanted = op.range.filter(|_| op.if_range.as_ref().is_none_or(holds));
     let size = found.head.size;
-    if let Some(number) = op.part_number {
-        if number != 1 {
-            return Err(ErrorCode::InvalidPartNumber.into());
-        }
+    if op.part_number.is_some_and(|number| number != 1) {
+        return Err(ErrorCode::InvalidPartNumber.into());
     }
     let (range, status) = match wanted {
         None => (ByteRange::whole(size), StatusCode::OK),

@@ -108,14 +108,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     );
     let door = Door::new(front, acceptor, metrics, &config.limits);
 
-    let access = match certificates
-        .as_ref()
-        .map(|certificates| certificates.own_authority())
-    {
-        None => Access::Http,
-        Some(None) => Access::Https,
-        Some(Some(path)) => Access::OwnAuthority(path),
-    };
+    let access = access_of(certificates.as_deref());
     announce(&config, access, &node, made, interfaces)?;
     if let Some(certificates) = certificates {
         tokio::spawn(certificates.keep_fresh(hangups));
@@ -128,13 +121,27 @@ pub async fn run(config: Config) -> Result<(), Error> {
         }
         () = stop.watch(tell) => {}
     }
+    close(&ledger, &node.formed).await;
+    Ok(())
+}
+
+/// Stops the ledger and writes out what only the drives' logs hold.
+async fn close(ledger: &Ledger, formed: &Arc<Formed>) {
     ledger.close().await;
-    let formed = Arc::clone(&node.formed);
+    let formed = Arc::clone(formed);
     let close = move || formed.local.iter().for_each(|drive| drive.close());
     if tokio::task::spawn_blocking(close).await.is_err() {
         tracing::warn!("a drive was not closed; its log is replayed at the next start");
     }
-    Ok(())
+}
+
+/// How clients are told to connect.
+fn access_of(certificates: Option<&Certificates>) -> Access {
+    match certificates.map(Certificates::own_authority) {
+        None => Access::Http,
+        Some(None) => Access::Https,
+        Some(Some(path)) => Access::OwnAuthority(path),
+    }
 }
 
 /// The store on these drives, with every lease that this process was granted.

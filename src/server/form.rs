@@ -217,7 +217,7 @@ fn open_all(
         local: Vec::new(),
         paths: pool.sets.clone(),
         fresh,
-        classes: pool.classes.clone(),
+        classes: pool.classes,
     };
     let opening: Vec<_> = seats
         .into_iter()
