@@ -1,0 +1,265 @@
+//! Crashes the server under load again and again, and checks that no acknowledged write is
+//! lost. See `crash --help`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use cluster_tests::crash::oracle::Oracle;
+use cluster_tests::crash::process::{self, Server};
+use cluster_tests::crash::verify::verify;
+use cluster_tests::crash::workload::{BUCKET, Cycle, held, work};
+use cluster_tests::load::body::{Bodies, splitmix};
+use cluster_tests::load::wire::{Request, Want};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// Older keys that are read after each crash beside those just written.
+const SAMPLE: usize = 64;
+
+/// Crashes of the real server under mixed load. The last line says how many cycles passed.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// `kill -9` on four directories.
+    Kill {
+        #[command(flatten)]
+        run: Run,
+        /// How often.
+        #[arg(long, default_value_t = 100)]
+        cycles: u64,
+        /// Holds d1 to d4 and the server's log; removed if all cycles pass.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// A power cut of four XFS mounts at once, then `kill -9`. Needs root and xfs_io.
+    Power {
+        #[command(flatten)]
+        run: Run,
+        /// How often.
+        #[arg(long, default_value_t = 30)]
+        cuts: u64,
+        /// Holds the mounts d1 to d4 and their images d1.img to d4.img.
+        #[arg(long)]
+        mounts: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The server's binary.
+    #[arg(long)]
+    server: PathBuf,
+    /// Repeats keys, sizes, bodies and delays of a run, though not what meets what in time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Clients at once.
+    #[arg(long, default_value_t = 8)]
+    clients: u64,
+    /// Longest load before a crash.
+    #[arg(long, default_value_t = 600)]
+    millis: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    Kill,
+    Power,
+}
+
+/// A run: the server, the oracle and the source of chance.
+struct Bench {
+    run: Run,
+    crash: Crash,
+    home: PathBuf,
+    server: Server,
+    bodies: Bodies,
+    oracle: Arc<Mutex<Oracle>>,
+    random: u64,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Kill { run, cycles, data } => {
+            let default = format!("crash-{}", std::process::id());
+            let home = data.unwrap_or_else(|| std::env::temp_dir().join(default));
+            let outcome = start(run, Crash::Kill, &home, cycles);
+            match &outcome {
+                Ok(()) => fs::remove_dir_all(&home)?,
+                Err(_) => say(&format!("the data stays in {}", home.display())),
+            }
+            outcome
+        }
+        Command::Power { run, cuts, mounts } => start(run, Crash::Power, &mounts, cuts),
+    }
+}
+
+fn start(run: Run, crash: Crash, home: &Path, cycles: u64) -> Result<()> {
+    let seed = match run.seed {
+        Some(seed) => seed,
+        None => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
+    };
+    say(&format!("seed {seed}"));
+    let bodies = Bodies::new();
+    let mut bench = Bench {
+        server: Server::new(&run.server, home)?,
+        oracle: Arc::new(Mutex::new(Oracle::new(seed, bodies.clone()))),
+        home: home.to_owned(),
+        random: seed,
+        run,
+        crash,
+        bodies,
+    };
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build()?;
+    runtime.block_on(bench.cycles(cycles))
+}
+
+impl Bench {
+    async fn cycles(&mut self, cycles: u64) -> Result<()> {
+        self.server.spawn()?;
+        self.server.ready(&self.bodies).await?;
+        self.make_bucket().await?;
+        let (mut passed, mut failed) = (0, 0);
+        for number in 1..=cycles {
+            let wrong = match self.cycle(number, number == cycles).await {
+                Ok(wrong) => wrong,
+                Err(error) => {
+                    let log = self.server.log();
+                    say(&format!("cycle {number}: {error:#}; see {}", log.display()));
+                    say(&format!("{passed} passed, {} failed", failed + 1));
+                    bail!("the run ended early");
+                }
+            };
+            for said in wrong.iter().take(20) {
+                say(&format!("cycle {number}: {said}"));
+            }
+            match wrong.len() {
+                0 => passed += 1,
+                count => {
+                    say(&format!("cycle {number}: {count} violations"));
+                    failed += 1;
+                }
+            }
+        }
+        say(&format!("{passed} passed, {failed} failed"));
+        if failed > 0 {
+            bail!("{failed} of {cycles} cycles broke a promise");
+        }
+        Ok(())
+    }
+
+    async fn make_bucket(&self) -> Result<()> {
+        let path = format!("/{BUCKET}");
+        let request = Request {
+            method: "PUT",
+            path: &path,
+            query: "",
+            body: Some((0, 0)),
+        };
+        let mut connection = self.server.connection(&self.bodies);
+        let reply = connection.exchange(&request, Want::Text).await?;
+        match reply.status {
+            200 => Ok(()),
+            status => bail!(
+                "no bucket: {status} {}",
+                String::from_utf8_lossy(&reply.text)
+            ),
+        }
+    }
+
+    /// Load, crash, restart, verdict. The last cycle reads every key of the run.
+    async fn cycle(&mut self, number: u64, last: bool) -> Result<Vec<String>> {
+        let cycle = Arc::new(Cycle {
+            number,
+            oracle: Arc::clone(&self.oracle),
+            crashing: AtomicBool::new(false),
+            acknowledged: AtomicU64::new(0),
+            slowed: AtomicU64::new(0),
+            wrong: Mutex::new(Vec::new()),
+        });
+        let mut clients = JoinSet::new();
+        for client in 0..self.run.clients {
+            let random = splitmix(&mut self.random);
+            let connection = self.server.connection(&self.bodies);
+            clients.spawn(work(Arc::clone(&cycle), client, random, connection));
+        }
+        let millis = 10 + splitmix(&mut self.random) % self.run.millis.max(1);
+        sleep(Duration::from_millis(millis)).await;
+        cycle.crashing.store(true, Ordering::SeqCst);
+        self.crash()?;
+        clients.join_all().await;
+        self.server.spawn()?;
+        // One restart in eight is itself interrupted.
+        if splitmix(&mut self.random).is_multiple_of(8) {
+            sleep(Duration::from_micros(splitmix(&mut self.random) % 60_000)).await;
+            self.crash()?;
+            self.server.spawn()?;
+        }
+        let ready = self.server.ready(&self.bodies).await.context("restart")?;
+        let keys = self.chosen(last);
+        let mut connection = self.server.connection(&self.bodies);
+        let mut oracle = held(&self.oracle);
+        let found = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(verify(&mut oracle, &mut connection, &keys))
+        });
+        drop(oracle);
+        let mut wrong = std::mem::take(&mut *held(&cycle.wrong));
+        wrong.extend(found);
+        say(&format!(
+            "cycle {number}: {millis} ms, {} acknowledged, {} slowed, ready in {ready:?}, {} keys read",
+            cycle.acknowledged.load(Ordering::Relaxed),
+            cycle.slowed.load(Ordering::Relaxed),
+            keys.len(),
+        ));
+        Ok(wrong)
+    }
+
+    fn crash(&mut self) -> Result<()> {
+        match self.crash {
+            Crash::Kill => self.server.kill(),
+            Crash::Power => {
+                process::cut(&self.home)?;
+                // A server that ended by itself when its drives went is no violation.
+                let _ended = self.server.kill();
+                process::restore(&self.home)
+            }
+        }
+    }
+
+    /// The keys just written and a sample of the others, or all.
+    fn chosen(&mut self, all: bool) -> Vec<String> {
+        let oracle = held(&self.oracle);
+        let keys = oracle.keys();
+        if all {
+            return keys;
+        }
+        let mut chosen: BTreeSet<_> = oracle.touched().into_iter().collect();
+        for _ in 0..SAMPLE {
+            let at = splitmix(&mut self.random) % (keys.len() as u64).max(1);
+            chosen.extend(
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| keys.get(at))
+                    .cloned(),
+            );
+        }
+        chosen.into_iter().collect()
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a program whose output is its result")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,262 @@
+//! What every key may hold, from what was asked and what was answered.
+
+use std::collections::BTreeMap;
+
+use crate::load::body::{Bodies, Check, splitmix};
+
+/// How many bodies that a key can no longer hold are remembered, to name them in a report.
+const REMEMBERED: usize = 64;
+
+/// A body that was sent: its bytes follow from the run's seed and `id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Number of the operation that sent it, unique in a run.
+    pub id: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// An operation that may have decided what its key holds.
+#[derive(Debug)]
+struct Step {
+    /// Its number, and when it began.
+    id: u64,
+    /// When it was acknowledged; `None`: never, or not yet.
+    ended: Option<u64>,
+    /// What the key holds after it; `None`: nothing.
+    leaves: Option<Sent>,
+}
+
+/// One key: the steps that may have been the last, and older bodies.
+#[derive(Debug)]
+struct Key {
+    steps: Vec<Step>,
+    past: Vec<Sent>,
+    touched: bool,
+}
+
+impl Key {
+    fn forget(&mut self, keep: impl Fn(&Step) -> bool) {
+        let (kept, gone): (Vec<_>, Vec<_>) = self.steps.drain(..).partition(keep);
+        self.steps = kept;
+        self.past.extend(gone.iter().filter_map(|step| step.leaves));
+        let surplus = self.past.len().saturating_sub(REMEMBERED);
+        self.past.drain(..surplus);
+    }
+}
+
+/// All keys of a run, with a logical clock that orders beginnings and acknowledgements.
+#[derive(Debug)]
+pub struct Oracle {
+    seed: u64,
+    bodies: Bodies,
+    clock: u64,
+    keys: BTreeMap<String, Key>,
+}
+
+impl Oracle {
+    /// Knows no keys.
+    pub fn new(seed: u64, bodies: Bodies) -> Self {
+        Self {
+            seed,
+            bodies,
+            clock: 0,
+            keys: BTreeMap::new(),
+        }
+    }
+
+    /// The seed in [`Bodies`] of the body that operation `id` sends.
+    pub fn body_seed(&self, id: u64) -> u64 {
+        let mut state = self.seed ^ id.rotate_left(32);
+        splitmix(&mut state) >> 32
+    }
+
+    /// Notes that an operation is about to be sent: a PUT of `size` bytes, or a DELETE.
+    /// Returns its number.
+    pub fn begin(&mut self, key: &str, size: Option<u64>) -> u64 {
+        self.clock += 1;
+        let id = self.clock;
+        let empty = || Key {
+            steps: vec![Step {
+                id: 0,
+                ended: Some(0),
+                leaves: None,
+            }],
+            past: Vec::new(),
+            touched: true,
+        };
+        let state = self.keys.entry(key.to_owned()).or_insert_with(empty);
+        state.touched = true;
+        state.steps.push(Step {
+            id,
+            ended: None,
+            leaves: size.map(|size| Sent { id, size }),
+        });
+        id
+    }
+
+    /// Notes that the operation was acknowledged: every step that ended before it began is
+    /// superseded.
+    pub fn acknowledge(&mut self, key: &str, id: u64) {
+        self.clock += 1;
+        let now = self.clock;
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
+        for step in state.steps.iter_mut().filter(|step| step.id == id) {
+            step.ended = Some(now);
+        }
+        state.forget(|step| step.ended.is_none_or(|ended| ended >= id));
+    }
+
+    /// Everything that the key may hold now.
+    pub fn possible(&self, key: &str) -> Vec<Option<Sent>> {
+        match self.keys.get(key) {
+            Some(state) => state.steps.iter().map(|step| step.leaves).collect(),
+            None => vec![None],
+        }
+    }
+
+    /// Decides whether what was read may be what the key holds, and which body it is.
+    ///
+    /// # Errors
+    /// What was read, what was possible instead, and where it came from if that is known.
+    pub fn judge(&self, key: &str, read: Option<&[u8]>) -> Result<Option<Sent>, String> {
+        let possible = self.possible(key);
+        let fits = |left: &Option<Sent>| match (left, read) {
+            (None, None) => true,
+            (Some(sent), Some(bytes)) => self.is_body(*sent, bytes),
+            _ => false,
+        };
+        if let Some(found) = possible.iter().copied().find(fits) {
+            return Ok(found);
+        }
+        let Some(bytes) = read else {
+            return Err(format!("{key}: not there; possible: {possible:?}"));
+        };
+        let past = self.keys.get(key).map_or(&[][..], |state| &state.past);
+        let origin = match past.iter().find(|sent| self.is_body(**sent, bytes)) {
+            Some(sent) => format!("superseded operation {}", sent.id),
+            None => "no operation on this key".to_owned(),
+        };
+        let length = bytes.len();
+        Err(format!(
+            "{key}: {length} bytes of {origin}; possible: {possible:?}"
+        ))
+    }
+
+    fn is_body(&self, sent: Sent, bytes: &[u8]) -> bool {
+        sent.size == bytes.len() as u64
+            && self
+                .bodies
+                .matches(self.body_seed(sent.id), 0, bytes, Check::Full)
+    }
+
+    /// Pins the key to what a restarted server was seen to hold: it may not change again
+    /// without an operation.
+    pub fn settle(&mut self, key: &str, seen: Option<Sent>) {
+        self.clock += 1;
+        let now = self.clock;
+        if let Some(state) = self.keys.get_mut(key) {
+            state.touched = false;
+            state.forget(|step| step.leaves == seen);
+            state.steps.truncate(1);
+            for step in &mut state.steps {
+                step.ended = Some(now);
+            }
+        }
+    }
+
+    /// The keys that were operated on since they were last settled.
+    pub fn touched(&self) -> Vec<String> {
+        let keys = self.keys.iter().filter(|(_, state)| state.touched);
+        keys.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// All keys ever written, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.keys.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Oracle, Sent};
+    use crate::load::body::Bodies;
+
+    fn body(oracle: &Oracle, sent: Sent) -> Vec<u8> {
+        let mut out = Vec::new();
+        while (out.len() as u64) < sent.size {
+            let at = out.len() as u64;
+            let piece = oracle
+                .bodies
+                .piece(oracle.body_seed(sent.id), at, sent.size - at);
+            out.extend_from_slice(&piece);
+        }
+        out
+    }
+
+    #[test]
+    fn a_lost_acknowledged_write_is_seen() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let old = oracle.begin("k", Some(1000));
+        oracle.acknowledge("k", old);
+        let new = oracle.begin("k", Some(1000));
+        oracle.acknowledge("k", new);
+        let stale = body(
+            &oracle,
+            Sent {
+                id: old,
+                size: 1000,
+            },
+        );
+        assert!(oracle.judge("k", None).is_err());
+        let said = oracle.judge("k", Some(&stale)).unwrap_err();
+        assert!(said.contains("superseded operation"), "{said}");
+        let sent = Sent {
+            id: new,
+            size: 1000,
+        };
+        let mut right = body(&oracle, sent);
+        assert_eq!(oracle.judge("k", Some(&right)), Ok(Some(sent)));
+        right[999] ^= 1;
+        assert!(oracle.judge("k", Some(&right)).is_err());
+    }
+
+    #[test]
+    fn a_deleted_object_may_not_come_back() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let id = oracle.begin("k", Some(10));
+        oracle.acknowledge("k", id);
+        let gone = oracle.begin("k", None);
+        oracle.acknowledge("k", gone);
+        let bytes = body(&oracle, Sent { id, size: 10 });
+        assert!(oracle.judge("k", Some(&bytes)).is_err());
+        assert_eq!(oracle.judge("k", None), Ok(None));
+    }
+
+    #[test]
+    fn an_unanswered_write_is_old_or_new_until_it_was_seen() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let id = oracle.begin("k", Some(10));
+        let bytes = body(&oracle, Sent { id, size: 10 });
+        assert!(oracle.judge("k", None).is_ok());
+        assert!(oracle.judge("k", Some(&bytes)).is_ok());
+        oracle.settle("k", None);
+        assert!(oracle.judge("k", Some(&bytes)).is_err());
+        assert!(oracle.touched().is_empty());
+    }
+
+    #[test]
+    fn of_two_concurrent_writes_either_may_win_and_a_later_one_beats_both() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let one = oracle.begin("k", Some(10));
+        let two = oracle.begin("k", Some(20));
+        oracle.acknowledge("k", two);
+        oracle.acknowledge("k", one);
+        assert_eq!(oracle.possible("k").len(), 2);
+        let three = oracle.begin("k", None);
+        oracle.acknowledge("k", three);
+        assert_eq!(oracle.possible("k"), [None]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads everything back after a restart and lets the oracle judge it.
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+
+use super::oracle::{Oracle, Sent};
+use super::workload::{BUCKET, fetch};
+use crate::load::list::page_query;
+use crate::load::sign::hex;
+use crate::load::wire::{Connection, Request, Want};
+
+/// What was read of a key: which body, and the MD5 of its bytes.
+type Seen = Option<(Sent, String)>;
+
+/// Reads `keys` twice with a listing in between, settles them in the oracle, and returns
+/// every violation:
+/// a read that is not possible, two reads that differ, a listing that disagrees.
+pub async fn verify(
+    oracle: &mut Oracle,
+    connection: &mut Connection,
+    keys: &[String],
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeMap::new();
+    for key in keys {
+        match judged(oracle, connection, key).await {
+            Ok(found) => {
+                oracle.settle(key, found.as_ref().map(|(sent, _)| *sent));
+                seen.insert(key.as_str(), found);
+            }
+            Err(said) => wrong.push(said),
+        }
+    }
+    match listing(connection).await {
+        Ok(listed) => wrong.extend(compare(oracle, &seen, &listed)),
+        Err(said) => wrong.push(said),
+    }
+    for key in seen.keys() {
+        if let Err(said) = judged(oracle, connection, key).await {
+            wrong.push(format!("second read: {said}"));
+        }
+    }
+    wrong
+}
+
+async fn judged(oracle: &Oracle, connection: &mut Connection, key: &str) -> Result<Seen, String> {
+    let read = fetch(connection, key).await?;
+    let sent = oracle.judge(key, read.as_deref())?;
+    Ok(sent
+        .zip(read)
+        .map(|(sent, bytes)| (sent, hex(&Md5::digest(&bytes)))))
+}
+
+/// Compares a listing with what GET answered, and for keys that were not read with what is
+/// possible.
+fn compare(
+    oracle: &Oracle,
+    seen: &BTreeMap<&str, Seen>,
+    listed: &BTreeMap<String, (u64, String)>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for key in oracle.keys() {
+        let entry = listed.get(&key);
+        let fits = match seen.get(key.as_str()) {
+            Some(None) => entry.is_none(),
+            Some(Some((sent, md5))) => {
+                entry.is_some_and(|(size, etag)| *size == sent.size && etag == md5)
+            }
+            None => oracle
+                .possible(&key)
+                .iter()
+                .any(|left| left.map(|sent| sent.size) == entry.map(|(size, _)| *size)),
+        };
+        if !fits {
+            let read = seen.get(key.as_str());
+            wrong.push(format!(
+                "{key}: listed as {entry:?}, read as {read:?}, possible: {:?}",
+                oracle.possible(&key)
+            ));
+        }
+    }
+    let known = oracle.keys();
+    let strange = listed
+        .keys()
+        .filter(|key| known.binary_search(key).is_err());
+    wrong.extend(strange.map(|key| format!("{key}: listed but never written")));
+    wrong
+}
+
+/// Size and ETag of every key.
+async fn listing(connection: &mut Connection) -> Result<BTreeMap<String, (u64, String)>, String> {
+    let path = format!("/{BUCKET}");
+    let (mut all, mut last) = (BTreeMap::new(), String::new());
+    loop {
+        let query = page_query(&last);
+        let request = Request {
+            method: "GET",
+            path: &path,
+            query: &query,
+            body: None,
+        };
+        let reply = connection.exchange(&request, Want::Text).await;
+        let reply = reply.map_err(|error| format!("LIST: {error}"))?;
+        let text = String::from_utf8_lossy(&reply.text);
+        if reply.status != 200 {
+            return Err(format!("LIST: {} {text}", reply.status));
+        }
+        for (key, size, etag) in entries(&text)? {
+            if key <= last {
+                return Err(format!("LIST: {key} after {last}"));
+            }
+            last.clone_from(&key);
+            all.insert(key, (size, etag));
+        }
+        if !text.contains("<IsTruncated>true</IsTruncated>") {
+            return Ok(all);
+        }
+    }
+}
+
+/// Key, size and ETag of each entry of a page. The keys of a run need no unescaping.
+fn entries(text: &str) -> Result<Vec<(String, u64, String)>, String> {
+    let field = |entry: &str, name: &str| {
+        let (_, rest) = entry.split_once(&format!("<{name}>"))?;
+        rest.split('<').next().map(str::to_owned)
+    };
+    let parsed = text.split("<Contents>").skip(1).map(|entry| {
+        let etag = field(entry, "ETag")?;
+        let etag = etag.replace("&quot;", "").replace("&#34;", "");
+        let size = field(entry, "Size")?.parse().ok()?;
+        Some((field(entry, "Key")?, size, etag.replace('"', "")))
+    });
+    parsed
+        .map(|entry| entry.ok_or_else(|| format!("LIST: not a page: {text}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{compare, entries};
+    use crate::crash::oracle::Oracle;
+    use crate::load::body::Bodies;
+
+    #[test]
+    fn an_entry_without_a_size_is_no_page() {
+        assert!(entries("<Contents><Key>a</Key><ETag>x</ETag></Contents>").is_err());
+        let page = "<Contents><Key>a</Key><ETag>&quot;x&quot;</ETag><Size>3</Size></Contents><Contents>\
+            <Key>b</Key><Size>4</Size><ETag>\"y\"</ETag></Contents>";
+        let (a, b) = (("a".into(), 3, "x".into()), ("b".into(), 4, "y".into()));
+        assert_eq!(entries(page), Ok(vec![a, b]));
+    }
+
+    #[test]
+    fn a_listing_that_misses_invents_or_mistakes_a_key_is_wrong() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let id = oracle.begin("k", Some(5));
+        oracle.acknowledge("k", id);
+        let listed = |key: &str, size| BTreeMap::from([(key.to_owned(), (size, String::new()))]);
+        let seen = BTreeMap::new();
+        assert!(compare(&oracle, &seen, &listed("k", 5)).is_empty());
+        assert_eq!(compare(&oracle, &seen, &listed("k", 6)).len(), 1);
+        assert_eq!(compare(&oracle, &seen, &BTreeMap::new()).len(), 1);
+        assert_eq!(compare(&oracle, &seen, &listed("z", 5)).len(), 2);
+        let absent = BTreeMap::from([("k", None)]);
+        assert_eq!(compare(&oracle, &absent, &listed("k", 5)).len(), 1);
+    }
+}

@@ -1,0 +1,178 @@
+//! Mixed load: new keys, overwrites, deletes and reads from several clients at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::oracle::Oracle;
+use crate::load::body::splitmix;
+use crate::load::wire::{Connection, Request, Want};
+
+/// The bucket of a run.
+pub const BUCKET: &str = "crash";
+/// Keys that all clients write, so that writes of one key meet.
+const SHARED: u64 = 24;
+/// Keys of each client's own; older ones are left as they are when a cycle's are full.
+const OWN: u64 = 96;
+/// Own keys that a client moves on by in each cycle.
+const FRESH: u64 = 12;
+
+/// What the clients of one cycle share.
+#[derive(Debug)]
+pub struct Cycle {
+    /// Number of the cycle in its run.
+    pub number: u64,
+    /// What may be where.
+    pub oracle: Arc<Mutex<Oracle>>,
+    /// Set when the crash begins: from then on the first failure ends a client.
+    pub crashing: AtomicBool,
+    /// Operations that were acknowledged.
+    pub acknowledged: AtomicU64,
+    /// Operations that were refused as too many before the crash.
+    pub slowed: AtomicU64,
+    /// What went wrong before the crash.
+    pub wrong: Mutex<Vec<String>>,
+}
+
+/// The lock's value, also after a panic of another thread: a run goes on to its verdict.
+pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Act {
+    Put(u64),
+    Delete,
+    Read,
+}
+
+/// A size from 1 byte to 200 KiB, as many small as large in the logarithm; one in a hundred
+/// has 1 to 3 MiB.
+fn size(random: &mut u64) -> u64 {
+    if splitmix(random).is_multiple_of(100) {
+        return (1 << 20) + splitmix(random) % (2 << 20);
+    }
+    let bits = splitmix(random) % 18;
+    (1 + splitmix(random) % (1 << bits).max(1) + (1 << bits) / 2).min(200 << 10)
+}
+
+fn next(cycle: u64, client: u64, random: &mut u64) -> (String, Act) {
+    let shared = splitmix(random).is_multiple_of(5);
+    let key = if shared {
+        format!("shared/{:02}", splitmix(random) % SHARED)
+    } else {
+        let number = cycle * FRESH + splitmix(random) % OWN;
+        format!("own/{client}/{number:06}")
+    };
+    let act = match splitmix(random) % 10 {
+        0..=6 => Act::Put(size(random)),
+        7 | 8 => Act::Delete,
+        _ if shared => Act::Delete,
+        _ => Act::Read,
+    };
+    (key, act)
+}
+
+/// Works until the crash. Keys under `own/` belong to one client, so a read of them has one
+/// right answer also while the load runs.
+pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connection: Connection) {
+    loop {
+        let (key, act) = next(cycle.number, client, &mut random);
+        let outcome = match act {
+            Act::Put(size) => change(&cycle, &mut connection, &key, Some(size)).await,
+            Act::Delete => change(&cycle, &mut connection, &key, None).await,
+            Act::Read => read(&cycle, &mut connection, &key).await,
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(_) if cycle.crashing.load(Ordering::SeqCst) => return,
+            Err(said) => {
+                held(&cycle.wrong).push(format!("before the crash: {said}"));
+                return;
+            }
+        }
+    }
+}
+
+async fn change(
+    cycle: &Cycle,
+    connection: &mut Connection,
+    key: &str,
+    size: Option<u64>,
+) -> Result<(), String> {
+    let (id, seed) = {
+        let mut oracle = held(&cycle.oracle);
+        let id = oracle.begin(key, size);
+        (id, oracle.body_seed(id))
+    };
+    let path = format!("/{BUCKET}/{key}");
+    let request = Request {
+        method: if size.is_some() { "PUT" } else { "DELETE" },
+        path: &path,
+        query: "",
+        body: size.map(|size| (seed, size)),
+    };
+    let reply = connection.exchange(&request, Want::Text).await;
+    let reply = reply.map_err(|error| format!("{} {key}: {error}", request.method))?;
+    match reply.status {
+        200 | 204 => {
+            held(&cycle.oracle).acknowledge(key, id);
+            cycle.acknowledged.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        503 if !cycle.crashing.load(Ordering::SeqCst) => {
+            cycle.slowed.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        status => {
+            let text = String::from_utf8_lossy(&reply.text);
+            Err(format!("{} {key}: {status} {text}", request.method))
+        }
+    }
+}
+
+async fn read(cycle: &Cycle, connection: &mut Connection, key: &str) -> Result<(), String> {
+    let seen = fetch(connection, key).await?;
+    let judged = held(&cycle.oracle).judge(key, seen.as_deref());
+    if let Err(said) = judged {
+        // A wrong answer counts also while the crash begins.
+        held(&cycle.wrong).push(format!("read under load: {said}"));
+    }
+    Ok(())
+}
+
+/// What a GET answers; `None` if nothing is there.
+///
+/// # Errors
+/// On any other answer than an object or `NoSuchKey`.
+pub async fn fetch(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, String> {
+    let path = format!("/{BUCKET}/{key}");
+    let request = Request {
+        method: "GET",
+        path: &path,
+        query: "",
+        body: None,
+    };
+    let reply = connection.exchange(&request, Want::Text).await;
+    let reply = reply.map_err(|error| format!("GET {key}: {error}"))?;
+    let text = || String::from_utf8_lossy(&reply.text);
+    match reply.status {
+        200 => Ok(Some(reply.text)),
+        404 if text().contains("<Code>NoSuchKey</Code>") => Ok(None),
+        status => Err(format!("GET {key}: {status} {}", text())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_cover_one_byte_to_three_mebibytes() {
+        let mut random = 7;
+        let sizes: Vec<_> = (0..100_000).map(|_| size(&mut random)).collect();
+        assert_eq!(sizes.iter().min(), Some(&1));
+        assert!(sizes.iter().all(|size| *size <= 3 << 20));
+        let over = |least| sizes.iter().filter(|size| **size > least).count();
+        assert!(over(128 << 10) > 2000, "{}", over(128 << 10));
+        assert!((500..2000).contains(&over(1 << 20)), "{}", over(1 << 20));
+    }
+}
