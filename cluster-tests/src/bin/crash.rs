@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use cluster_tests::crash::oracle::Oracle;
 use cluster_tests::crash::process::{self, Server};
 use cluster_tests::crash::verify::verify;
-use cluster_tests::crash::workload::{BUCKET, Cycle, held, work};
+use cluster_tests::crash::workload::{BUCKET, Cycle, Wrong, held, work};
 use cluster_tests::load::body::{Bodies, splitmix};
 use cluster_tests::load::wire::{Request, Want};
 use tokio::runtime::Builder;
@@ -78,6 +78,15 @@ enum Crash {
     Power,
 }
 
+/// Which keys a cycle reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Those just written and a sample of the others.
+    Sample,
+    /// Every key of the run.
+    All,
+}
+
 /// A run: the server, the oracle and the source of chance.
 struct Bench {
     run: Run,
@@ -131,9 +140,13 @@ impl Bench {
         self.server.spawn()?;
         self.server.ready(&self.bodies).await?;
         self.make_bucket().await?;
-        let (mut passed, mut failed) = (0, 0);
+        let (mut passed, mut failed, mut lost, mut refused) = (0, 0, 0, 0);
         for number in 1..=cycles {
-            let wrong = match self.cycle(number, number == cycles).await {
+            let reach = match number {
+                last if last == cycles => Reach::All,
+                _ => Reach::Sample,
+            };
+            let wrong = match self.cycle(number, reach).await {
                 Ok(wrong) => wrong,
                 Err(error) => {
                     let log = self.server.log();
@@ -143,16 +156,19 @@ impl Bench {
                 }
             };
             for said in wrong.iter().take(20) {
-                say(&format!("cycle {number}: {said}"));
+                say(&format!("cycle {number}: {said:?}"));
             }
-            match wrong.len() {
-                0 => passed += 1,
-                count => {
-                    say(&format!("cycle {number}: {count} violations"));
-                    failed += 1;
-                }
+            let gone = wrong.iter().filter(|said| matches!(said, Wrong::Lost(_)));
+            let gone = gone.count();
+            lost += gone;
+            refused += wrong.len() - gone;
+            if wrong.is_empty() {
+                passed += 1;
+            } else {
+                failed += 1;
             }
         }
+        say(&format!("{lost} lost or wrong, {refused} refused"));
         say(&format!("{passed} passed, {failed} failed"));
         if failed > 0 {
             bail!("{failed} of {cycles} cycles broke a promise");
@@ -179,8 +195,8 @@ impl Bench {
         }
     }
 
-    /// Load, crash, restart, verdict. The last cycle reads every key of the run.
-    async fn cycle(&mut self, number: u64, last: bool) -> Result<Vec<String>> {
+    /// Load, crash, restart, verdict.
+    async fn cycle(&mut self, number: u64, reach: Reach) -> Result<Vec<Wrong>> {
         let cycle = Arc::new(Cycle {
             number,
             oracle: Arc::clone(&self.oracle),
@@ -208,7 +224,7 @@ impl Bench {
             self.server.spawn()?;
         }
         let ready = self.server.ready(&self.bodies).await.context("restart")?;
-        let keys = self.chosen(last);
+        let keys = self.chosen(reach);
         let mut connection = self.server.connection(&self.bodies);
         let mut oracle = held(&self.oracle);
         let found = tokio::task::block_in_place(|| {
@@ -238,11 +254,10 @@ impl Bench {
         }
     }
 
-    /// The keys just written and a sample of the others, or all.
-    fn chosen(&mut self, all: bool) -> Vec<String> {
+    fn chosen(&mut self, reach: Reach) -> Vec<String> {
         let oracle = held(&self.oracle);
         let keys = oracle.keys();
-        if all {
+        if reach == Reach::All {
             return keys;
         }
         let mut chosen: BTreeSet<_> = oracle.touched().into_iter().collect();

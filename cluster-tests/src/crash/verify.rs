@@ -1,30 +1,37 @@
 //! Reads everything back after a restart and lets the oracle judge it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
 
 use super::oracle::{Oracle, Sent};
-use super::workload::{BUCKET, fetch};
+use super::workload::{BUCKET, Wrong, error_code, fetch};
 use crate::load::list::page_query;
 use crate::load::sign::hex;
 use crate::load::wire::{Connection, Request, Want};
+
+/// A request that is still refused so long after a restart is reported.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Pause before a refused request is sent again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What was read of a key: which body, and the MD5 of its bytes.
 type Seen = Option<(Sent, String)>;
 
 /// Reads `keys` twice with a listing in between, settles them in the oracle, and returns
-/// every violation:
-/// a read that is not possible, two reads that differ, a listing that disagrees.
+/// what is wrong: a read that is not possible, two reads that differ, a listing that
+/// disagrees, a request that is refused for longer than [`PATIENCE`] after the start.
 pub async fn verify(
     oracle: &mut Oracle,
     connection: &mut Connection,
     keys: &[String],
-) -> Vec<String> {
+) -> Vec<Wrong> {
+    let until = Instant::now() + PATIENCE;
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
     for key in keys {
-        match judged(oracle, connection, key).await {
+        match judged(oracle, connection, key, until).await {
             Ok(found) => {
                 oracle.settle(key, found.as_ref().map(|(sent, _)| *sent));
                 seen.insert(key.as_str(), found);
@@ -32,21 +39,34 @@ pub async fn verify(
             Err(said) => wrong.push(said),
         }
     }
-    match listing(connection).await {
-        Ok(listed) => wrong.extend(compare(oracle, &seen, &listed)),
+    match listing(connection, until).await {
+        Ok(listed) => wrong.extend(compare(oracle, &seen, &listed).into_iter().map(Wrong::Lost)),
         Err(said) => wrong.push(said),
     }
     for key in seen.keys() {
-        if let Err(said) = judged(oracle, connection, key).await {
-            wrong.push(format!("second read: {said}"));
-        }
+        wrong.extend(match judged(oracle, connection, key, until).await {
+            Ok(_) => None,
+            Err(Wrong::Lost(said)) => Some(Wrong::Lost(format!("second read: {said}"))),
+            Err(refused) => Some(refused),
+        });
     }
     wrong
 }
 
-async fn judged(oracle: &Oracle, connection: &mut Connection, key: &str) -> Result<Seen, String> {
-    let read = fetch(connection, key).await?;
-    let sent = oracle.judge(key, read.as_deref())?;
+async fn judged(
+    oracle: &Oracle,
+    connection: &mut Connection,
+    key: &str,
+    until: Instant,
+) -> Result<Seen, Wrong> {
+    let read = loop {
+        match fetch(connection, key).await {
+            Ok(read) => break read,
+            Err(said) if Instant::now() > until => return Err(Wrong::Refused(said)),
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    };
+    let sent = oracle.judge(key, read.as_deref()).map_err(Wrong::Lost)?;
     Ok(sent
         .zip(read)
         .map(|(sent, bytes)| (sent, hex(&Md5::digest(&bytes)))))
@@ -54,11 +74,7 @@ async fn judged(oracle: &Oracle, connection: &mut Connection, key: &str) -> Resu
 
 /// Compares a listing with what GET answered, and for keys that were not read with what is
 /// possible.
-fn compare(
-    oracle: &Oracle,
-    seen: &BTreeMap<&str, Seen>,
-    listed: &BTreeMap<String, (u64, String)>,
-) -> Vec<String> {
+fn compare(oracle: &Oracle, seen: &BTreeMap<&str, Seen>, listed: &Listed) -> Vec<String> {
     let mut wrong = Vec::new();
     for key in oracle.keys() {
         let entry = listed.get(&key);
@@ -88,27 +104,22 @@ fn compare(
     wrong
 }
 
+type Listed = BTreeMap<String, (u64, String)>;
+
 /// Size and ETag of every key.
-async fn listing(connection: &mut Connection) -> Result<BTreeMap<String, (u64, String)>, String> {
-    let path = format!("/{BUCKET}");
-    let (mut all, mut last) = (BTreeMap::new(), String::new());
+async fn listing(connection: &mut Connection, until: Instant) -> Result<Listed, Wrong> {
+    let (mut all, mut last) = (Listed::new(), String::new());
     loop {
-        let query = page_query(&last);
-        let request = Request {
-            method: "GET",
-            path: &path,
-            query: &query,
-            body: None,
+        let text = loop {
+            match page(connection, &last).await {
+                Ok(text) => break text,
+                Err(said) if Instant::now() > until => return Err(Wrong::Refused(said)),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
         };
-        let reply = connection.exchange(&request, Want::Text).await;
-        let reply = reply.map_err(|error| format!("LIST: {error}"))?;
-        let text = String::from_utf8_lossy(&reply.text);
-        if reply.status != 200 {
-            return Err(format!("LIST: {} {text}", reply.status));
-        }
-        for (key, size, etag) in entries(&text)? {
+        for (key, size, etag) in entries(&text).map_err(Wrong::Lost)? {
             if key <= last {
-                return Err(format!("LIST: {key} after {last}"));
+                return Err(Wrong::Lost(format!("LIST: {key} after {last}")));
             }
             last.clone_from(&key);
             all.insert(key, (size, etag));
@@ -116,6 +127,21 @@ async fn listing(connection: &mut Connection) -> Result<BTreeMap<String, (u64, S
         if !text.contains("<IsTruncated>true</IsTruncated>") {
             return Ok(all);
         }
+    }
+}
+
+async fn page(connection: &mut Connection, after: &str) -> Result<String, String> {
+    let request = Request {
+        method: "GET",
+        path: &format!("/{BUCKET}"),
+        query: &page_query(after),
+        body: None,
+    };
+    let reply = connection.exchange(&request, Want::Text).await;
+    let reply = reply.map_err(|error| format!("LIST: {error}"))?;
+    match reply.status {
+        200 => Ok(String::from_utf8_lossy(&reply.text).into_owned()),
+        status => Err(format!("LIST: {status} {}", error_code(&reply.text))),
     }
 }
 

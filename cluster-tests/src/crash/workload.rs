@@ -7,6 +7,15 @@ use super::oracle::Oracle;
 use crate::load::body::splitmix;
 use crate::load::wire::{Connection, Request, Want};
 
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// What was read is impossible: a write is lost, undone, mixed or listed wrongly.
+    Lost(String),
+    /// A healthy server did not serve a request, although nothing need be lost.
+    Refused(String),
+}
+
 /// The bucket of a run.
 pub const BUCKET: &str = "crash";
 /// Keys that all clients write, so that writes of one key meet.
@@ -29,8 +38,8 @@ pub struct Cycle {
     pub acknowledged: AtomicU64,
     /// Operations that were refused as too many before the crash.
     pub slowed: AtomicU64,
-    /// What went wrong before the crash.
-    pub wrong: Mutex<Vec<String>>,
+    /// What a healthy server refused to do, or answered wrongly.
+    pub wrong: Mutex<Vec<Wrong>>,
 }
 
 /// The lock's value, also after a panic of another thread: a run goes on to its verdict.
@@ -85,8 +94,7 @@ pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connectio
             Ok(()) => {}
             Err(_) if cycle.crashing.load(Ordering::SeqCst) => return,
             Err(said) => {
-                held(&cycle.wrong).push(format!("before the crash: {said}"));
-                return;
+                held(&cycle.wrong).push(Wrong::Refused(format!("under load: {said}")));
             }
         }
     }
@@ -123,8 +131,8 @@ async fn change(
             Ok(())
         }
         status => {
-            let text = String::from_utf8_lossy(&reply.text);
-            Err(format!("{} {key}: {status} {text}", request.method))
+            let code = error_code(&reply.text);
+            Err(format!("{} {key}: {status} {code}", request.method))
         }
     }
 }
@@ -134,7 +142,7 @@ async fn read(cycle: &Cycle, connection: &mut Connection, key: &str) -> Result<(
     let judged = held(&cycle.oracle).judge(key, seen.as_deref());
     if let Err(said) = judged {
         // A wrong answer counts also while the crash begins.
-        held(&cycle.wrong).push(format!("read under load: {said}"));
+        held(&cycle.wrong).push(Wrong::Lost(format!("read under load: {said}")));
     }
     Ok(())
 }
@@ -153,17 +161,36 @@ pub async fn fetch(connection: &mut Connection, key: &str) -> Result<Option<Vec<
     };
     let reply = connection.exchange(&request, Want::Text).await;
     let reply = reply.map_err(|error| format!("GET {key}: {error}"))?;
-    let text = || String::from_utf8_lossy(&reply.text);
-    match reply.status {
-        200 => Ok(Some(reply.text)),
-        404 if text().contains("<Code>NoSuchKey</Code>") => Ok(None),
-        status => Err(format!("GET {key}: {status} {}", text())),
+    if reply.status == 200 {
+        return Ok(Some(reply.text));
+    }
+    match (reply.status, error_code(&reply.text).as_str()) {
+        (404, "NoSuchKey") => Ok(None),
+        (status, code) => Err(format!("GET {key}: {status} {code}")),
+    }
+}
+
+/// What stands in the `Code` of an error's XML; the start of the text if there is none.
+pub fn error_code(text: &[u8]) -> String {
+    let head = text.get(..text.len().min(500)).unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    let code = head.split("<Code>").nth(1);
+    match code.and_then(|rest| rest.split('<').next()) {
+        Some(code) => code.to_owned(),
+        None => head.into_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{error_code, size};
+
+    #[test]
+    fn an_error_is_named_by_its_code() {
+        let text = b"<Error><Code>NoSuchKey</Code><Message>no</Message></Error>";
+        assert_eq!(error_code(text), "NoSuchKey");
+        assert_eq!(error_code(b"busy"), "busy");
+    }
 
     #[test]
     fn sizes_cover_one_byte_to_three_mebibytes() {
