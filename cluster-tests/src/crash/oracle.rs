@@ -167,6 +167,21 @@ impl Oracle {
         }
     }
 
+    /// After a violation, so that it is reported once: until the next acknowledged operation
+    /// the key may hold whatever was ever sent to it, or nothing.
+    pub fn forgive(&mut self, key: &str) {
+        self.clock += 1;
+        let now = self.clock;
+        if let Some(state) = self.keys.get_mut(key) {
+            let sent = state.past.drain(..).map(Some).chain([None]);
+            state.steps.extend(sent.map(|leaves| Step {
+                id: leaves.map_or(0, |sent| sent.id),
+                ended: Some(now),
+                leaves,
+            }));
+        }
+    }
+
     /// The keys that were operated on since they were last settled.
     pub fn touched(&self) -> Vec<String> {
         let keys = self.keys.iter().filter(|(_, state)| state.touched);
@@ -245,6 +260,21 @@ mod tests {
         oracle.settle("k", None);
         assert!(oracle.judge("k", Some(&bytes)).is_err());
         assert!(oracle.touched().is_empty());
+    }
+
+    #[test]
+    fn a_forgiven_key_may_hold_what_it_held_until_it_is_written_again() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let old = oracle.begin("k", Some(10));
+        oracle.acknowledge("k", old);
+        let new = oracle.begin("k", Some(20));
+        oracle.acknowledge("k", new);
+        oracle.forgive("k");
+        let bytes = body(&oracle, Sent { id: old, size: 10 });
+        assert!(oracle.judge("k", Some(&bytes)).is_ok());
+        let last = oracle.begin("k", Some(30));
+        oracle.acknowledge("k", last);
+        assert!(oracle.judge("k", Some(&bytes)).is_err());
     }
 
     #[test]

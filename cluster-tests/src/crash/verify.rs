@@ -36,7 +36,12 @@ pub async fn verify(
                 oracle.settle(key, found.as_ref().map(|(sent, _)| *sent));
                 seen.insert(key.as_str(), found);
             }
-            Err(said) => wrong.push(said),
+            Err(said) => {
+                if matches!(said, Wrong::Lost(_)) {
+                    oracle.forgive(key);
+                }
+                wrong.push(said);
+            }
         }
     }
     match listing(connection, until).await {
@@ -46,7 +51,10 @@ pub async fn verify(
     for key in seen.keys() {
         wrong.extend(match judged(oracle, connection, key, until).await {
             Ok(_) => None,
-            Err(Wrong::Lost(said)) => Some(Wrong::Lost(format!("second read: {said}"))),
+            Err(Wrong::Lost(said)) => {
+                oracle.forgive(key);
+                Some(Wrong::Lost(format!("second read: {said}")))
+            }
             Err(refused) => Some(refused),
         });
     }
@@ -73,8 +81,8 @@ async fn judged(
 }
 
 /// Compares a listing with what GET answered, and for keys that were not read with what is
-/// possible.
-fn compare(oracle: &Oracle, seen: &BTreeMap<&str, Seen>, listed: &Listed) -> Vec<String> {
+/// possible. Returns the keys that disagree, and how.
+fn compare(oracle: &Oracle, seen: &BTreeMap<&str, Seen>, listed: &Listed) -> Vec<(String, String)> {
     let mut wrong = Vec::new();
     for key in oracle.keys() {
         let entry = listed.get(&key);
@@ -90,17 +98,17 @@ fn compare(oracle: &Oracle, seen: &BTreeMap<&str, Seen>, listed: &Listed) -> Vec
         };
         if !fits {
             let read = seen.get(key.as_str());
-            wrong.push(format!(
-                "{key}: listed as {entry:?}, read as {read:?}, possible: {:?}",
-                oracle.possible(&key)
-            ));
+            let possible = oracle.possible(&key);
+            let said =
+                format!("{key}: listed as {entry:?}, read as {read:?}, possible: {possible:?}");
+            wrong.push((key, said));
         }
     }
     let known = oracle.keys();
     let strange = listed
         .keys()
         .filter(|key| known.binary_search(key).is_err());
-    wrong.extend(strange.map(|key| format!("{key}: listed but never written")));
+    wrong.extend(strange.map(|key| (key.clone(), format!("{key}: listed but never written"))));
     wrong
 }
 
