@@ -45,7 +45,12 @@ pub async fn verify(
         }
     }
     match listing(connection, until).await {
-        Ok(listed) => wrong.extend(compare(oracle, &seen, &listed).into_iter().map(Wrong::Lost)),
+        Ok(listed) => {
+            for (key, said) in compare(oracle, &seen, &listed) {
+                oracle.forgive(&key);
+                wrong.push(Wrong::Lost(said));
+            }
+        }
         Err(said) => wrong.push(said),
     }
     for key in seen.keys() {
