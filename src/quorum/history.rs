@@ -68,55 +68,6 @@ impl History {
     }
 }
 
-/// What the decided rows met so far say of older ones. Rows must come newest born first.
-#[derive(Debug, Default)]
-pub(crate) struct Chain {
-    /// The lowest `prev` of the versions born after the row at hand.
-    lowest: Option<Order>,
-    /// The lowest `prev` of rows with the same birth as the row at hand.
-    level: Option<Order>,
-    born: Order,
-    named: BTreeSet<Order>,
-}
-
-impl Chain {
-    /// Goes on to a row.
-    pub(crate) fn reach(&mut self, head: &Head) {
-        if head.born != self.born {
-            self.born = head.born;
-            self.lowest = lower(self.lowest, self.level.take());
-        }
-    }
-
-    /// Notes that the row at hand is decided. A null version that names nothing was written
-    /// without a look (rule 3, shortcut): it replaces older null versions and tells nothing else.
-    pub(crate) fn decided(&mut self, head: &Head) {
-        let blind = head.version == VersionId::Null && head.prev == Order::ZERO;
-        if !blind {
-            self.level = lower(self.level, Some(head.prev));
-            self.named.insert(head.prev);
-        }
-    }
-
-    /// Whether the row at hand is a birth that a decided newer birth left out: its holder had
-    /// proven that it was never committed.
-    pub(crate) fn voids(&self, row: &Seen) -> bool {
-        row.is_birth() && self.lowest.is_some_and(|prev| prev < row.head.order)
-    }
-
-    /// Whether a decided row names the row at hand as its predecessor: then it is decided too.
-    pub(crate) fn names(&self, row: &Seen) -> bool {
-        self.named.contains(&row.head.order)
-    }
-}
-
-fn lower(one: Option<Order>, other: Option<Order>) -> Option<Order> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 /// What is known of one row, regardless of newer rows of its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -128,12 +79,65 @@ pub(crate) enum Standing {
     Open,
 }
 
+/// What rows prove of themselves and of each other, fence or not. Committed are those that are
+/// settled, on W drives, or named as predecessor by a committed one; void are those that exclude
+/// a committed one.
+pub(crate) fn weigh(rows: &[Seen]) -> Vec<Standing> {
+    let mut newest_first: Vec<usize> = (0..rows.len()).collect();
+    let order = |at: &usize| rows.get(*at).map(|row| row.head.order);
+    newest_first.sort_unstable_by_key(|at| std::cmp::Reverse(order(at)));
+    let mut standings = vec![Standing::Open; rows.len()];
+    let mut named = BTreeSet::new();
+    let mut decided: Vec<&Head> = Vec::new();
+    for at in newest_first {
+        let (Some(row), Some(standing)) = (rows.get(at), standings.get_mut(at)) else {
+            continue;
+        };
+        if row.settled || row.on_write_quorum() || named.contains(&row.head.order) {
+            *standing = Standing::Decided;
+            decided.push(&row.head);
+            if !is_blind(&row.head) {
+                named.insert(row.head.prev);
+            }
+        }
+    }
+    for (row, standing) in rows.iter().zip(&mut standings) {
+        if *standing == Standing::Open && decided.iter().any(|other| exclude(other, &row.head)) {
+            *standing = Standing::Void;
+        }
+    }
+    standings
+}
+
+/// A null version that names nothing was written without a look (rule 3, shortcut): it replaces
+/// older null versions and tells nothing of others.
+fn is_blind(head: &Head) -> bool {
+    head.version == VersionId::Null && head.prev == Order::ZERO
+}
+
+/// Whether only one of two versions can be committed: the holder that ordered the later one had
+/// proven that nothing was committed since the predecessor that it names, and the other one was
+/// born there.
+pub(crate) fn exclude(one: &Head, other: &Head) -> bool {
+    let (older, newer) = if one.born < other.born {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    one.version != other.version
+        && !is_blind(newer)
+        && newer.prev < older.born
+        && older.born < newer.born
+}
+
 /// One version's rows that are not void, newest order first, down to the first decided one.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     /// The newest row that is not void; what the version is, if that row is decided.
     pub(crate) newest: usize,
     pub(crate) standing: Standing,
+    /// Whether some row of the version is decided, so that its birth is.
+    pub(crate) committed: bool,
     /// The latest birth that the version may turn out to have.
     pub(crate) born: Order,
 }
@@ -142,10 +146,8 @@ pub(crate) struct Candidate {
 pub(crate) fn candidates(rows: &[Seen], standings: &[Standing]) -> Vec<Candidate> {
     let mut versions: BTreeMap<VersionId, Vec<(Order, usize)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
-        versions
-            .entry(row.head.version)
-            .or_default()
-            .push((row.head.order, at));
+        let version = versions.entry(row.head.version).or_default();
+        version.push((row.head.order, at));
     }
     let resolve = |mut orders: Vec<(Order, usize)>| {
         orders.sort_unstable_by(|one, other| other.cmp(one));
@@ -157,14 +159,17 @@ pub(crate) fn candidates(rows: &[Seen], standings: &[Standing]) -> Vec<Candidate
             if *standing == Standing::Void {
                 continue;
             }
-            let born = row.head.born;
-            let candidate = found.get_or_insert(Candidate {
+            let (born, standing) = (row.head.born, *standing);
+            let candidate = Candidate {
                 newest: at,
-                standing: *standing,
+                standing,
+                committed: false,
                 born,
-            });
+            };
+            let candidate = found.get_or_insert(candidate);
             candidate.born = candidate.born.max(born);
-            if *standing == Standing::Decided {
+            if standing == Standing::Decided {
+                candidate.committed = true;
                 break;
             }
         }
@@ -188,57 +193,70 @@ mod tests {
         }
     }
 
+    fn settled(head: Head) -> Seen {
+        Seen {
+            settled: true,
+            ..seen(head)
+        }
+    }
+
     #[test]
-    fn a_decided_birth_voids_the_births_between_itself_and_its_predecessor() {
-        let mut chain = Chain::default();
+    fn a_committed_version_excludes_what_was_born_between_itself_and_its_predecessor() {
         let newest = versioned(1, 2).after(9, 5);
-        chain.reach(&newest);
-        chain.decided(&changed(newest, 12));
-        assert!(!chain.voids(&seen(newest)), "not itself");
-        for (sequence, void, named) in [(7, true, false), (6, true, false), (5, false, true)] {
-            let row = seen(versioned(1, 2).after(sequence, 1));
-            chain.reach(&row.head);
+        for committed in [settled(newest), settled(changed(newest, 12))] {
+            for (sequence, standing) in [
+                (7, Standing::Void),
+                (6, Standing::Void),
+                (4, Standing::Open),
+                (10, Standing::Open),
+            ] {
+                let row = seen(versioned(1, 2).after(sequence, sequence - 1));
+                let finished = seen(changed(row.head, 20));
+                let standings = weigh(&[committed, row, finished]);
+                assert_eq!(standings[1..], [standing; 2], "{sequence}");
+            }
+            let named = seen(versioned(1, 2).after(5, 1));
+            assert_eq!(weigh(&[committed, named])[1], Standing::Decided);
+            let change = seen(changed(versioned(1, 2).after(3, 1), 7));
             assert_eq!(
-                (chain.voids(&row), chain.names(&row)),
-                (void, named),
-                "{sequence}"
+                weigh(&[committed, change])[1],
+                Standing::Open,
+                "of an older version"
             );
         }
-        let change = seen(changed(versioned(1, 2).after(3, 1), 7));
-        chain.reach(&change.head);
-        assert!(
-            !chain.voids(&change),
-            "a change of an old version is not a birth"
-        );
+    }
+
+    #[test]
+    fn a_committed_version_excludes_a_later_one_that_was_ordered_without_it() {
+        let (older, later) = (versioned(1, 2).after(5, 1), versioned(1, 2).after(7, 1));
+        let rows = [seen(later), settled(changed(older, 9))];
+        assert_eq!(weigh(&rows)[0], Standing::Void);
+        let follows = [seen(versioned(1, 2).after(7, 5)), settled(older)];
+        assert_eq!(weigh(&follows)[0], Standing::Open);
     }
 
     #[test]
     fn a_blind_null_version_tells_nothing_of_others() {
-        let mut chain = Chain::default();
-        let blind = null(1, 2).at(9);
-        chain.reach(&blind);
-        chain.decided(&blind);
         let older = seen(versioned(1, 2).at(5));
-        chain.reach(&older.head);
-        assert!(!chain.voids(&older) && !chain.names(&older));
-        chain.decided(&older.head);
-        let first = seen(versioned(1, 2).at(3));
-        chain.reach(&first.head);
-        assert!(
-            chain.voids(&first),
-            "a version of its own with no predecessor was the first"
+        assert_eq!(
+            weigh(&[settled(null(1, 2).at(9)), older])[1],
+            Standing::Open
+        );
+        let first = settled(versioned(1, 2).at(9));
+        assert_eq!(
+            weigh(&[first, older])[1],
+            Standing::Void,
+            "it had no predecessor"
         );
     }
 
     #[test]
     fn the_null_version_is_one_version_whenever_it_was_born() {
-        let rows: Vec<_> = [
-            null(1, 2).at(8),
-            versioned(1, 2).after(5, 3),
-            changed(null(1, 2).at(3), 9),
-        ]
-        .map(seen)
-        .into();
+        let rows = [
+            seen(null(1, 2).at(8)),
+            seen(versioned(1, 2).after(5, 3)),
+            seen(changed(null(1, 2).at(3), 9)),
+        ];
         let found = candidates(
             &rows,
             &[Standing::Decided, Standing::Decided, Standing::Open],
@@ -249,6 +267,7 @@ mod tests {
             (2, at(8)),
             "it may still be the one of 8"
         );
+        assert!(found[0].committed);
         let found = candidates(
             &rows,
             &[Standing::Void, Standing::Decided, Standing::Decided],

@@ -8,9 +8,8 @@
 //! their place in the set. Whoever calls it fences, sends, waits and retries.
 //!
 //! How the histories of versioned buckets chain: `prev` of a version's first row is what
-//! [`History::prev`] gave, and later rows of the version copy it. Births of versions that lie
-//! strictly between `prev` and `born` of a decided row were voided, and stay void, also when a
-//! drive comes back that holds some.
+//! [`History::prev`] gave, and later rows of the version copy it. Of two versions, one of which
+//! was born strictly between `prev` and `born` of the other, at most one is ever committed.
 
 mod ballot;
 mod collect;

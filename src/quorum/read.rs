@@ -3,7 +3,7 @@
 use types::{Head, Order};
 
 use crate::ballot::{Ballot, Seen, Sighting, Want};
-use crate::history::{Candidate, Chain, Decided, Standing, candidates};
+use crate::history::{Candidate, Decided, Standing, candidates, weigh};
 use crate::places::Places;
 
 /// What a reader does with the answers so far.
@@ -130,19 +130,7 @@ impl<'a> Survey<'a> {
             return Err(Blind::Votes);
         }
         let rows = ballot.seen(want).map_err(|_| Blind::Conflict)?;
-        let mut chain = Chain::default();
-        let weigh = |row: &Seen| {
-            chain.reach(&row.head);
-            if row.settled || row.on_write_quorum() || chain.names(row) {
-                chain.decided(&row.head);
-                Standing::Decided
-            } else if chain.voids(row) {
-                Standing::Void
-            } else {
-                Standing::Open
-            }
-        };
-        let standings: Vec<_> = rows.iter().map(weigh).collect();
+        let standings = weigh(&rows);
         let candidates = candidates(&rows, &standings);
         Ok(Self {
             ballot,

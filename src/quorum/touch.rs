@@ -3,7 +3,7 @@
 use types::{Head, Order};
 
 use crate::ballot::{Ballot, Seen, Want};
-use crate::history::{Candidate, Chain, Decided, History, Standing, candidates};
+use crate::history::{Candidate, Decided, History, Standing, candidates, exclude, weigh};
 use crate::places::Places;
 
 /// What to do after a raise-and-read.
@@ -11,18 +11,21 @@ use crate::places::Places;
 pub enum Touch {
     /// All that was asked is decided.
     Decided(History),
-    /// Rule 3b. Commit this row again, same order and data, under the new fence, until W drives
-    /// have it; then ask and decide again. It may be older than the answers: the client that
-    /// wrote it may have heard of no success.
+    /// Rule 3b. Commit this row again **with the next order of the holder's own lease** (unless
+    /// its order is of that lease already), all else the same (birth, `prev`, data), under the new
+    /// fence, until W drives have it; then ask and decide again. Under its old order it would stay
+    /// older than what a holder in between ordered after it had proven the row void, and both
+    /// could be shown (way 14). The client that wrote it may have heard of no success.
     Finish {
-        /// The row.
+        /// The row, with the order it has.
         head: Head,
         /// Who has it: at least its finish quorum.
         holders: Places,
     },
     /// More answers are needed. If none are to come: 503.
     Wait,
-    /// Drives stopped at a version that turned out to be deleted: ask again for [`Want::All`].
+    /// Ask again for [`Want::All`]: drives stopped at a version that turned out to be deleted, or
+    /// a version is open that others may exclude.
     Widen,
     /// Two rows carry this order: an alarm, and 503 (rule 6).
     Conflict(Order),
@@ -39,7 +42,12 @@ pub fn first_touch(ballot: &Ballot, want: Want) -> Touch {
         Ok(rows) => rows,
         Err(order) => return Touch::Conflict(order),
     };
-    let standings = weigh(ballot, want, &rows);
+    let mut standings = weigh(&rows);
+    for (row, standing) in rows.iter().zip(&mut standings) {
+        if *standing == Standing::Open && never_committed(ballot, want, row) {
+            *standing = Standing::Void;
+        }
+    }
     let mut versions = Vec::new();
     let mut oldest = Order::ZERO;
     for candidate in candidates(&rows, &standings) {
@@ -47,7 +55,8 @@ pub fn first_touch(ballot: &Ballot, want: Want) -> Touch {
             continue;
         };
         if candidate.standing == Standing::Open {
-            return open(ballot, want, row, &candidate);
+            let rival = rival(&rows, &standings, row);
+            return open(ballot, want, rival, &candidate);
         }
         let version = Decided::from(row);
         versions.push(version);
@@ -85,26 +94,6 @@ pub fn first_touch(ballot: &Ballot, want: Want) -> Touch {
     })
 }
 
-/// Rule 3a and c, and what the chain of a versioned history adds, for every row seen.
-fn weigh(ballot: &Ballot, want: Want, rows: &[Seen]) -> Vec<Standing> {
-    let mut chain = Chain::default();
-    let weigh_one = |row: &Seen| {
-        chain.reach(&row.head);
-        let standing = if row.settled || row.on_write_quorum() || chain.names(row) {
-            Standing::Decided
-        } else if chain.voids(row) || never_committed(ballot, want, row) {
-            Standing::Void
-        } else {
-            Standing::Open
-        };
-        if standing == Standing::Decided {
-            chain.decided(&row.head);
-        }
-        standing
-    };
-    rows.iter().map(weigh_one).collect()
-}
-
 /// Rule 3c: even with every drive that did not deny it, there are fewer than W copies. Where
 /// the shards seen would do to finish the row, it is finished instead (rule 3b).
 fn never_committed(ballot: &Ballot, want: Want, row: &Seen) -> bool {
@@ -113,13 +102,30 @@ fn never_committed(ballot: &Ballot, want: Want, row: &Seen) -> bool {
         && ballot.drives() - denied.len() < row.head.write_quorum()
 }
 
-/// What to do about a version whose newest row is neither committed nor void.
+/// The newest of the open rows that exclude this one, or itself: newer orders are decided first.
+fn rival<'a>(rows: &'a [Seen], standings: &[Standing], row: &'a Seen) -> &'a Seen {
+    let open = standings
+        .iter()
+        .zip(rows)
+        .filter(|(standing, _)| **standing == Standing::Open);
+    let rivals = open
+        .map(|(_, other)| other)
+        .filter(|other| exclude(&other.head, &row.head));
+    rivals
+        .chain([row])
+        .max_by_key(|row| row.head.order)
+        .unwrap_or(row)
+}
+
+/// What to do about a row that is neither committed nor void.
 fn open(ballot: &Ballot, want: Want, row: &Seen, candidate: &Candidate) -> Touch {
-    let silent = ballot
-        .voters()
-        .without(ballot.covering(want, candidate.born))
-        .without(row.on);
-    if row.on.len() >= row.head.finish_quorum() {
+    let covering = ballot.covering(want, row.head.born.min(candidate.born));
+    let silent = ballot.voters().without(covering).without(row.on);
+    // Alone, a version cannot show what excludes it.
+    let narrow = matches!(want, Want::Born(_) | Want::Null) && !candidate.committed;
+    if narrow {
+        Touch::Widen
+    } else if row.on.len() >= row.head.finish_quorum() {
         Touch::Finish {
             head: row.head,
             holders: row.on,
@@ -309,6 +315,40 @@ mod tests {
             None,
         ]);
         assert_eq!(found, finish(void, &[0]));
+    }
+
+    #[test]
+    fn way_14_of_two_versions_that_exclude_each_other_the_newer_order_is_decided_first() {
+        // One was finished in epoch 3; the other was ordered in epoch 2, without it.
+        let (older, later) = (versioned(1, 2).after(5, 1), versioned(1, 2).after(7, 1));
+        let again = changed(older, 9);
+        let answers = [Some([fresh(later)]), Some([fresh(again)]), None];
+        let answers = answers
+            .each_ref()
+            .map(|rows| rows.as_ref().map(|rows| rows.as_slice()));
+        assert_eq!(
+            first_touch(&votes(&answers), Want::All),
+            finish(again, &[1])
+        );
+        let three = [fresh(again)];
+        let found = first_touch(&votes(&[answers[0], answers[1], Some(&three)]), Want::All);
+        let found = history(found);
+        assert_eq!((found.versions.len(), found.void), (1, vec![later]));
+    }
+
+    #[test]
+    fn a_version_that_others_may_exclude_is_not_finished_alone() {
+        let ballot = votes(&[Some(&[fresh(versioned(1, 2).at(5))]), Some(&[]), None]);
+        assert_eq!(first_touch(&ballot, Want::Born(at(5))), Touch::Widen);
+        let change = [
+            fresh(changed(versioned(1, 2).at(5), 6)),
+            settled(versioned(1, 2).at(5)),
+        ];
+        let ballot = votes(&[Some(&change), Some(&change[1..]), None]);
+        assert_eq!(
+            first_touch(&ballot, Want::Born(at(5))),
+            finish(change[0].head, &[0])
+        );
     }
 
     #[test]

@@ -64,10 +64,10 @@ pub(crate) enum Mutant {
     AckEarly,
     /// Rule 3b: what could be finished is believed without being finished.
     AdoptUnfinished,
+    /// 14: what is finished keeps its order.
+    FinishUnderOldOrder,
     /// Rule 8: a tombstone is collected when a read quorum has it.
     CollectOnQuorum,
-    /// Rule 3c: a void row is discarded before all drives have denied it or shown it.
-    DiscardUnheard,
     /// Rule 10: acknowledgements of a drive count on after it was replaced.
     KeepAcks,
     /// Rule 10: a joining drive votes.

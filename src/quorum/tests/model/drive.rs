@@ -44,6 +44,12 @@ impl Drive {
         Taken::Yes
     }
 
+    /// Whether a row finds a place: the model holds few. What does not is late.
+    pub(crate) fn has_room(&self, row: Row) -> bool {
+        present(&self.rows).count() < self.rows.len()
+            || present(&self.rows).any(|held| held.same(row))
+    }
+
     /// Adds a row; keeps older ones (rule 6). The same order with other data is refused.
     pub(crate) fn commit(&mut self, row: Row, config: &Config) -> Taken {
         if let Some(held) = present(&self.rows).find(|held| held.order() == row.order()) {
@@ -87,15 +93,19 @@ impl Drive {
         self.rows = rows(present(&self.rows).filter(|row| keep(*row)).collect());
     }
 
-    /// What it answers when asked for what is current: down to the first settled version that is
-    /// alive.
+    /// What it answers when asked for what is current: down to the first version whose newest row
+    /// is settled and alive.
     pub(crate) fn current(&self, alive: impl Fn(Row) -> bool) -> Rows {
-        let mut answer = Vec::new();
+        let (mut answer, mut last): (Vec<Row>, Option<Row>) = (Vec::new(), None);
         for row in present(&self.rows) {
-            answer.push(row);
-            if row.settled() && alive(row) {
-                break;
+            if let Some(newest) = last.filter(|newest| newest.born() != row.born()) {
+                if newest.settled() && alive(newest) {
+                    break;
+                }
+                last = None;
             }
+            last = last.or(Some(row));
+            answer.push(row);
         }
         rows(answer)
     }

@@ -113,12 +113,21 @@ impl Model {
                 let mut next = state.clone();
                 self.remember(&mut next.nodes[at]);
                 let (node, row) = (&mut next.nodes[at], Row::of(&head, false));
+                if node.sequence == Node::SEQUENCE_MAX {
+                    return None;
+                }
                 node.answers = Answers::default();
                 if self.config.has(Mutant::AdoptUnfinished) {
                     (node.phase, node.versions) = (Phase::Ready, rows(vec![row]));
                     return Some(next);
                 }
                 node.phase = Phase::Finishing;
+                let own = row.epoch() == node.grant;
+                let row = if own || self.config.has(Mutant::FinishUnderOldOrder) {
+                    row
+                } else {
+                    row.again(node.issue())
+                };
                 self.send_commit(&mut next, at, row);
                 Some(next)
             }
@@ -193,11 +202,6 @@ impl Model {
         if !self.config.discard {
             return;
         }
-        if self.config.has(Mutant::DiscardUnheard) {
-            for void in &history.void {
-                next.send(message(Kind::Discard, Row::of(void, false), self.all()));
-            }
-        }
         for discard in discardable(&ballot, history) {
             for (_, order) in discard.rows {
                 let named = |row: &Row| row.order() == order_byte(order);
@@ -264,12 +268,12 @@ impl Model {
             let prev = if self.config.has(Mutant::NoPredecessor) {
                 0
             } else {
-                current.order()
+                current.born()
             };
             let row = Row::new(node.grant << 4 | (node.sequence + 1), prev, op);
             let healthy = state.drives[..self.drives()].iter();
             let healthy = healthy.filter(|drive| drive.mode != Mode::Blank).count();
-            if may_begin(healthy, &self.head(row)) {
+            if node.sequence < Node::SEQUENCE_MAX && may_begin(healthy, &self.head(row)) {
                 out.push((Step::Order { node: at, op }, self.order(state, at, op, row)));
             }
         }
@@ -283,8 +287,7 @@ impl Model {
         if node.phase == Phase::Touching {
             (node.phase, node.answers, node.waited) = (Phase::Ready, Answers::default(), 0);
         }
-        node.sequence += 1;
-        node.unsettled |= 1 << node.sequence;
+        node.issue();
         self.send_commit(&mut next, at, row);
         next
     }
@@ -342,6 +345,9 @@ impl Model {
         for (message, sent) in state.messages.iter().enumerate() {
             for drive in 0..self.drives() {
                 if sent.left & 1 << drive == 0 || state.drives[drive].mode == Mode::Blank {
+                    continue;
+                }
+                if sent.kind == Kind::Commit && !state.drives[drive].has_room(sent.row) {
                     continue;
                 }
                 let mut next = state.clone();
@@ -421,6 +427,18 @@ impl Model {
                 state.acked = row;
             }
         }
+    }
+}
+
+impl Node {
+    /// A holder that has ordered so much stops, for the model's sake.
+    const SEQUENCE_MAX: u8 = 7;
+
+    /// The next order of the lease.
+    fn issue(&mut self) -> u8 {
+        self.sequence += 1;
+        self.unsettled |= 1 << self.sequence;
+        self.grant << 4 | self.sequence
     }
 }
 

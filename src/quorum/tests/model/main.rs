@@ -164,7 +164,7 @@ fn two_writers_four_drives() {
 
 #[test]
 fn histories_of_two_writers() {
-    exhausted(Config {
+    bounded(Config {
         versioned: true,
         programs: &[&[Put], &[Put], &[Versions]],
         ..THREE
@@ -287,6 +287,63 @@ fn one_of_four_drives_replaced() {
         settle: true,
         programs: &[&[Put, Put]],
         ..FOUR
+    });
+}
+
+#[test]
+fn three_leases_and_a_condition() {
+    let config = Config {
+        epochs: 3,
+        programs: &[&[Put], &[PutIfAbsent], &[Get, Get]],
+        ..THREE
+    };
+    bounded(config);
+    bounded(Config {
+        settle: true,
+        blind: true,
+        ..config
+    });
+    bounded(Config {
+        data: 2,
+        parity: 2,
+        ..config
+    });
+    bounded(Config {
+        data: 2,
+        parity: 2,
+        settle: true,
+        discard: true,
+        ..config
+    });
+}
+
+#[test]
+fn histories_of_three_leases() {
+    let versions = Config {
+        versioned: true,
+        epochs: 3,
+        programs: &[&[Put], &[PutIfAbsent], &[Versions, Versions]],
+        ..THREE
+    };
+    bounded(versions);
+    bounded(Config {
+        settle: true,
+        discard: true,
+        ..versions
+    });
+    bounded(Config {
+        data: 2,
+        parity: 2,
+        settle: true,
+        ..versions
+    });
+    let current = Config {
+        programs: &[&[Put], &[Delete], &[Get, Get]],
+        ..versions
+    };
+    bounded(Config {
+        settle: true,
+        ..current
     });
 }
 
@@ -468,6 +525,23 @@ fn way_12_answers_from_a_cache_and_commits_sent_twice() {
 }
 
 #[test]
+fn way_14_what_is_finished_keeps_its_order() {
+    let config = Config {
+        mutant: Some(Mutant::FinishUnderOldOrder),
+        epochs: 3,
+        programs: &[&[Put], &[PutIfAbsent], &[Get, Get]],
+        ..THREE
+    };
+    let start = Instant::now();
+    let found = wander(&Model::new(config), 200_000);
+    report(&config, "walked", &found, start);
+    assert!(
+        matches!(found.outcome, Outcome::Wrong(..)),
+        "it was not caught"
+    );
+}
+
+#[test]
 fn every_other_rule_left_out_is_caught() {
     let write = Config {
         programs: &[&[Put], &[Get, PutIfAbsent]],
@@ -482,17 +556,6 @@ fn every_other_rule_left_out_is_caught() {
     caught(Mutant::AdoptUnfinished, read);
     caught(Mutant::AckEarly, read);
     caught(Mutant::SettleEarly, read);
-    let four = Config {
-        programs: &[&[Put, Get, Get]],
-        ..FOUR
-    };
-    caught(
-        Mutant::DiscardUnheard,
-        Config {
-            discard: true,
-            ..four
-        },
-    );
     let delete = Config {
         stored: true,
         programs: &[&[Put, Delete, Get]],

@@ -7,11 +7,11 @@ use types::{
 };
 
 /// One row on one drive: its order (epoch and sequence, four bits each), the order that it names
-/// as its predecessor, the operation that wrote it (from 1), and whether it is settled.
+/// as its predecessor, its birth, the operation that wrote it (from 1), and whether it is settled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Row(u32);
 
-/// The rows of a drive, newest first.
+/// The rows of a drive, newest born first.
 pub(crate) type Rows = [Row; 4];
 
 const SETTLED: u32 = 1;
@@ -21,7 +21,18 @@ impl Row {
 
     pub(crate) fn new(order: u8, prev: u8, op: usize) -> Self {
         let op = u8::try_from(op + 1).expect("programs have few operations");
-        Self(u32::from_be_bytes([order, prev, op, 0]))
+        Self(u32::from_be_bytes([order, prev, order, op << 1]))
+    }
+
+    /// The same row ordered anew.
+    pub(crate) fn again(self, order: u8) -> Self {
+        let [_, prev, born, rest] = self.0.to_be_bytes();
+        Self(u32::from_be_bytes([order, prev, born, rest]))
+    }
+
+    /// The order of its version's first row.
+    pub(crate) fn born(self) -> u8 {
+        self.0.to_be_bytes()[2]
     }
 
     pub(crate) fn is_some(self) -> bool {
@@ -51,7 +62,7 @@ impl Row {
 
     /// The operation that wrote it, from 0.
     pub(crate) fn op(self) -> usize {
-        usize::from(self.0.to_be_bytes()[2]).saturating_sub(1)
+        usize::from(self.0.to_be_bytes()[3] >> 1).saturating_sub(1)
     }
 
     pub(crate) fn settled(self) -> bool {
@@ -73,20 +84,20 @@ impl Row {
 
     /// The head of this row: of the null version, or of one of its own.
     pub(crate) fn head(self, kind: Kind, versioned: bool, geometry: Geometry) -> Head {
-        let order = order(self.order());
+        let born = order(self.born());
         Head {
             kind,
             version: if versioned {
-                VersionId::Born(order)
+                VersionId::Born(born)
             } else {
                 VersionId::Null
             },
-            born: order,
-            order,
+            born,
+            order: order(self.order()),
             prev: if self.prev() == 0 {
                 Order::ZERO
             } else {
-                self::order(self.prev())
+                order(self.prev())
             },
             size: 1,
             modified: Timestamp::from_millis(0),
@@ -139,10 +150,10 @@ pub(crate) fn order_byte(order: Order) -> u8 {
     (index << 4) | u8::try_from(order.sequence).expect("models have few orders")
 }
 
-/// Sorts rows newest first into a drive's places.
+/// Sorts rows, newest born first and then newest first, into a drive's places.
 pub(crate) fn rows(mut list: Vec<Row>) -> Rows {
     list.retain(|row| row.is_some());
-    list.sort_unstable_by_key(|row| std::cmp::Reverse(row.order()));
+    list.sort_unstable_by_key(|row| std::cmp::Reverse((row.born(), row.order())));
     let mut rows = Rows::default();
     assert!(
         list.len() <= rows.len(),
