@@ -150,15 +150,9 @@ impl ErasureSet {
         {
             return Ok(row);
         }
-        for drive in &self.drives {
-            let request = RowsRequest {
-                raise: None,
-                slot: spot.slot,
-                register: Arc::clone(&spot.register),
-                want: Want::Exact(head.born, head.order),
-            };
-            let rows = drive.rows(request).await.unwrap_or_default();
-            if let Some(row) = rows.into_iter().find(has).and_then(|answer| answer.row) {
+        let mut copies = self.copies(&spot.register, spot.slot, head);
+        while let Some((_, answer)) = copies.next().await {
+            if let Some(row) = answer.row {
                 return Ok(row);
             }
         }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drive::{Register, RowsRequest, Want};
+use drive::Register;
 use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
+use futures_util::StreamExt;
 use types::{Head, Slot};
 
 use crate::error::Error;
@@ -51,7 +52,7 @@ pub(crate) fn open(
     bad
 }
 
-/// All good shards of an inline row, asking drives for frames until `enough`.
+/// All good shards of an inline row, asking all drives for frames until `enough`.
 pub(crate) async fn gather(
     set: &ErasureSet,
     whose: &Whose,
@@ -62,27 +63,15 @@ pub(crate) async fn gather(
 ) -> Vec<Option<Bytes>> {
     let mut shards = vec![None; set.len()];
     let mut bad = open(set, extent, frames, &mut shards);
-    for (place, drive) in set.drives.iter().enumerate() {
-        if enough(&shards) {
+    let mut copies = None;
+    while !enough(&shards) {
+        let copies = copies.get_or_insert_with(|| set.copies(&whose.register, whose.slot, head));
+        let Some((place, copy)) = copies.next().await else {
             break;
-        }
-        if frames.get(place).is_some_and(Option::is_some) {
-            continue;
-        }
-        let request = RowsRequest {
-            raise: None,
-            slot: whose.slot,
-            register: Arc::clone(&whose.register),
-            want: Want::Exact(head.born, head.order),
         };
-        let rows = drive.rows(request).await.unwrap_or_default();
-        let frame = rows
-            .into_iter()
-            .find(|row| row.head == *head)
-            .and_then(|row| row.inline);
         let mut one = vec![None; set.len()];
         if let Some(slot) = one.get_mut(place) {
-            *slot = frame;
+            *slot = copy.inline;
         }
         bad |= open(set, extent, &one, &mut shards);
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drive::{Drive, Rows, RowsRequest, Status};
+use drive::{Drive, Register, RowAnswer, Rows, RowsRequest, Status, Want};
 use erasure::Codec;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
 use quorum::{Ballot, Sighting};
-use types::{DeploymentId, Epoch, Geometry, StorageClass};
+use types::{DeploymentId, Epoch, Geometry, Head, Slot, StorageClass};
 
 use crate::buffers::BufferPool;
 use crate::commit::Collector;
@@ -20,7 +20,7 @@ use crate::holder::Holder;
 use crate::md5::Md5Lanes;
 
 /// Another drive is asked when those asked so far leave this much silence.
-const HEDGE_AFTER: Duration = Duration::from_millis(80);
+pub(crate) const HEDGE_AFTER: Duration = Duration::from_millis(80);
 
 /// What a request ends with whose fence a drive refused.
 pub(crate) const FENCED: Error = Error::Unavailable("another holder has the key's slot");
@@ -203,6 +203,33 @@ impl ErasureSet {
                 running.extend(waiting.by_ref().take(1).map(ask_one));
             }
         }
+    }
+
+    /// The copies of a row, as drives answer: all are asked at once, so that none holds up the
+    /// rest.
+    pub(crate) fn copies(
+        &self,
+        register: &Arc<Register>,
+        slot: Slot,
+        head: &Head,
+    ) -> impl Stream<Item = (usize, RowAnswer)> + Unpin + Send {
+        let (head, want) = (*head, Want::Exact(head.born, head.order));
+        let ask = |(place, drive): (usize, &Arc<dyn Drive>)| {
+            let reply = drive.rows(RowsRequest {
+                raise: None,
+                slot,
+                register: Arc::clone(register),
+                want,
+            });
+            async move { Some((place, reply.await.ok()?)) }
+        };
+        let replies: FuturesUnordered<_> = self.drives.iter().enumerate().map(ask).collect();
+        let copy = move |reply: Option<(usize, Rows)>| {
+            let (place, rows) = reply?;
+            let row = rows.into_iter().find(|answer| answer.head == head)?;
+            Some((place, row))
+        };
+        replies.filter_map(move |reply| std::future::ready(copy(reply)))
     }
 
     /// Counts one answer. What the holder knows to be settled is settled at any epoch.

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use types::{DataId, Geometry, Slot};
 
 use crate::error::Error;
-use crate::set::ErasureSet;
+use crate::set::{ErasureSet, HEDGE_AFTER};
 
 /// The shards of one run of bytes: where they are and how they are checked.
 #[derive(Clone)]
@@ -36,13 +36,11 @@ impl Shards {
 
     /// The bytes of a span, in order, in pieces.
     pub(crate) async fn read(&self, span: &StripeSpan) -> Result<Vec<Bytes>, Error> {
-        let mut found: Found = vec![None; self.geometry.drives()];
         let wanted: Vec<usize> = span.shards().collect();
-        let missing = self.fetch(span.stripe, &wanted, &mut found).await;
-        if missing {
-            self.fetch_enough(span.stripe, &mut found).await?;
-            found = self.rebuild(span.stripe, found, wanted.clone()).await?;
-        }
+        let has = |found: &Found, shard: &usize| found.get(*shard).is_some_and(Option::is_some);
+        let whole = |found: &Found| wanted.iter().all(|shard| has(found, shard));
+        let found = self.fetch(span.stripe, &wanted, whole).await?;
+        let found = self.rebuild(span.stripe, found, wanted.clone()).await?;
         let piece = |shard: &usize| {
             let bytes = found
                 .get(*shard)
@@ -55,8 +53,8 @@ impl Shards {
 
     /// Every shard of a stripe named by `wanted`, read or rebuilt.
     pub(crate) async fn stripe(&self, stripe: u64, wanted: &[usize]) -> Result<Vec<Bytes>, Error> {
-        let mut found: Found = vec![None; self.geometry.drives()];
-        self.fetch_enough(stripe, &mut found).await?;
+        let first: Vec<usize> = (0..self.geometry.data()).collect();
+        let found = self.fetch(stripe, &first, |_| false).await?;
         let found = self.rebuild(stripe, found, wanted.to_vec()).await?;
         wanted
             .iter()
@@ -93,37 +91,37 @@ impl Shards {
         true
     }
 
-    /// Reads more shards until k are there.
-    async fn fetch_enough(&self, stripe: u64, found: &mut Found) -> Result<(), Error> {
-        let mut untried: Vec<usize> = (0..self.geometry.drives())
-            .filter(|shard| found.get(*shard).is_some_and(Option::is_none))
-            .collect();
-        loop {
-            let have = found.iter().flatten().count();
-            let lack = self.geometry.data().saturating_sub(have);
-            if lack == 0 {
-                return Ok(());
-            }
-            if untried.len() < lack {
-                return Err(Error::Damaged);
-            }
-            let next: Vec<usize> = untried.drain(..lack).collect();
-            self.fetch(stripe, &next, found).await;
-        }
-    }
-
-    /// Reads shards side by side. Says whether any of them is missing.
-    async fn fetch(&self, stripe: u64, shards: &[usize], found: &mut Found) -> bool {
+    /// Reads shards side by side, `first` ones and one more for each that is bad or stalls, until
+    /// `enough` or any k are there.
+    async fn fetch(
+        &self,
+        stripe: u64,
+        first: &[usize],
+        enough: impl Fn(&Found) -> bool,
+    ) -> Result<Found, Error> {
+        let mut found: Found = vec![None; self.geometry.drives()];
         let read = |shard: usize| async move { (shard, self.frame(stripe, shard).await) };
-        let mut reads: FuturesUnordered<_> = shards.iter().copied().map(read).collect();
-        let mut missing = false;
-        while let Some((shard, bytes)) = reads.next().await {
-            missing |= bytes.is_none();
-            if let Some(slot) = found.get_mut(shard) {
-                *slot = bytes;
+        let mut reads: FuturesUnordered<_> = first.iter().copied().map(read).collect();
+        let mut more = (0..self.geometry.drives()).filter(|shard| !first.contains(shard));
+        let done =
+            |found: &Found| enough(found) || found.iter().flatten().count() >= self.geometry.data();
+        while !done(&found) {
+            // Some of `first` may be all that is wanted, and still too few to rebuild from.
+            let lack = self.geometry.data() - found.iter().flatten().count();
+            match tokio::time::timeout(HEDGE_AFTER, reads.next()).await {
+                Ok(Some((shard, Some(bytes)))) => {
+                    if let Some(slot) = found.get_mut(shard) {
+                        *slot = Some(bytes);
+                    }
+                }
+                Ok(Some((_, None))) | Err(_) => {
+                    let lack = lack.saturating_sub(reads.len()).max(1);
+                    reads.extend(more.by_ref().take(lack).map(read));
+                }
+                Ok(None) => return Err(Error::Damaged),
             }
         }
-        missing
+        Ok(found)
     }
 
     /// One good shard. A bad one is noted for heal.
