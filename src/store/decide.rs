@@ -24,7 +24,7 @@ const ROUNDS_MAX: usize = 16;
 /// this process is in flight on the register.
 pub(crate) async fn decide(
     set: &Arc<ErasureSet>,
-    _pass: &Pass,
+    pass: &Pass,
     register: &Arc<Register>,
     slot: Slot,
     want: Want,
@@ -46,6 +46,8 @@ pub(crate) async fn decide(
                 set.standard.read_quorum(),
                 |asked| match quorum::first_touch(&asked.ballot, scope(want)) {
                     Touch::Wait => None,
+                    // Other drives may have it too, and then there is nothing to finish.
+                    Touch::Finish { .. } if !asked.ballot.pending().is_empty() => None,
                     decided => Some(decided),
                 },
             )
@@ -57,7 +59,7 @@ pub(crate) async fn decide(
         match touch {
             Touch::Decided(history) => return Ok(Decided { history, asked }),
             Touch::Finish { head, holders } => {
-                heal::recommit(set, fence, register, &head, holders).await?;
+                heal::recommit(set, pass, fence, register, &head, holders).await?;
             }
             Touch::Widen => want = Want::All,
             Touch::Conflict(order) => {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use drive::Register;
 use parking_lot::Mutex;
@@ -11,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::Error;
 
 const SHARDS: usize = 64;
+/// How long a request waits for its turn before it hears 503.
+const WAIT: Duration = Duration::from_secs(20);
 
 struct Gate {
     turn: Arc<Semaphore>,
@@ -35,12 +38,13 @@ impl Gates {
         self.0.iter().any(|shard| shard.lock().keys().any(begins))
     }
 
-    /// Waits until nobody else changes the register.
+    /// Waits until nobody else changes the register, within bounds: a commit may stay in flight
+    /// as long as its drives are away.
     pub(crate) async fn enter(&self, register: &Arc<Register>) -> Result<Pass, Error> {
         let mut hasher = DefaultHasher::new();
         register.hash(&mut hasher);
         let shard = usize::try_from(hasher.finish() % 64).unwrap_or(0);
-        let mut pass = Pass {
+        let mut pass = Turn {
             shards: Arc::clone(&self.0),
             shard,
             register: Arc::clone(register),
@@ -55,21 +59,26 @@ impl Gates {
             gate.users += 1;
             Arc::clone(&gate.turn)
         };
-        let permit = turn.acquire_owned().await;
+        let permit = tokio::time::timeout(WAIT, turn.acquire_owned()).await;
+        let permit = permit.map_err(|_| Error::Unavailable("a write of the key is undecided"))?;
         pass.permit = Some(permit.map_err(|_| Error::Unavailable("shutting down"))?);
-        Ok(pass)
+        Ok(Pass(Arc::new(pass)))
     }
 }
 
-/// The right to change one register; gives way to the next when dropped.
-pub(crate) struct Pass {
+/// The right to change one register; gives way to the next when its last clone is dropped. A
+/// commit in flight keeps one until it is decided.
+#[derive(Clone)]
+pub(crate) struct Pass(#[expect(dead_code, reason = "held, not read")] Arc<Turn>);
+
+struct Turn {
     shards: Arc<[Shard; SHARDS]>,
     shard: usize,
     register: Arc<Register>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Pass {
+impl Drop for Turn {
     fn drop(&mut self) {
         let Some(shard) = self.shards.get(self.shard) else {
             return;
@@ -90,7 +99,7 @@ mod tests {
     use super::*;
     use types::{BucketId, ObjectKey};
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn one_at_a_time_and_nothing_is_left_behind() {
         let gates = Gates::new();
         let key = ObjectKey::parse("k").unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use drive::{Fence, Register, Row, RowsRequest, Want};
 use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use quorum::{Ballot, Decided, HealPlan, Places, Shard};
 use types::{Head, Kind, Placed, Slot};
@@ -12,6 +13,7 @@ use types::{Head, Kind, Placed, Slot};
 use crate::commit::{InFlight, Parcel};
 use crate::decide::decide;
 use crate::error::Error;
+use crate::gates::Pass;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::set::{Asked, ErasureSet};
@@ -40,9 +42,10 @@ pub struct Healed {
 }
 
 /// Commits a row again, same order and data, under a new fence, until W drives have it
-/// (rule 3b). `holders` are known to have it.
+/// (rule 3b). `holders` are known to have it. It is a commit in flight like any other (rule 4).
 pub(crate) async fn recommit(
     set: &Arc<ErasureSet>,
+    pass: &Pass,
     fence: Fence,
     register: &Arc<Register>,
     head: &Head,
@@ -53,8 +56,8 @@ pub(crate) async fn recommit(
         slot: fence.slot,
     };
     let all = Places::all(set.len());
-    write_again(set, fence, &whose, head, holders, all)
-        .await?
+    let parcel = write_again(set, fence, &whose, head, holders, all).await?;
+    InFlight::send(set, Some(pass.clone()), parcel)
         .acknowledged()
         .await
 }
@@ -85,9 +88,11 @@ pub(crate) async fn heal(
                         register: Arc::clone(register),
                         slot,
                     };
-                    let flight =
+                    let parcel =
                         write_again(set, fence, &whose, &version.head, sources, stale).await?;
-                    flight.answered().await;
+                    InFlight::send(set, Some(pass.clone()), parcel)
+                        .answered()
+                        .await;
                     let count = u64::try_from(stale.len()).unwrap_or(0);
                     healed.repaired += count;
                     (0..count).for_each(|_| set.counters.repair());
@@ -215,27 +220,16 @@ async fn find_row(
     slot: Slot,
     head: &Head,
 ) -> Result<Arc<Row>, Error> {
-    for drive in &set.drives {
-        let want = Want::Exact(head.born, head.order);
-        let request = RowsRequest {
-            raise: None,
-            slot,
-            register: Arc::clone(register),
-            want,
-        };
-        let rows = drive.rows(request).await.unwrap_or_default();
-        let row = rows
-            .into_iter()
-            .find(|answer| answer.head == *head)
-            .and_then(|answer| answer.row);
-        if let Some(row) = row {
+    let mut copies = set.copies(register, slot, head);
+    while let Some((_, answer)) = copies.next().await {
+        if let Some(row) = answer.row {
             return Ok(row);
         }
     }
     Err(Error::Damaged)
 }
 
-/// Rebuilds what `stale` places lack from `sources`, and commits the same row on them.
+/// Rebuilds what `stale` places lack from `sources`: the same row, to be committed on them.
 async fn write_again(
     set: &Arc<ErasureSet>,
     fence: Fence,
@@ -243,7 +237,7 @@ async fn write_again(
     head: &Head,
     sources: Places,
     stale: Places,
-) -> Result<InFlight, Error> {
+) -> Result<Parcel, Error> {
     let row = find_row(set, &whose.register, whose.slot, head).await?;
     let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
     let mut inline = vec![None; set.len()];
@@ -261,14 +255,13 @@ async fn write_again(
             }
         }
     }
-    let parcel = Parcel {
+    Ok(Parcel {
         fence,
         register: Arc::clone(&whose.register),
         row,
         inline,
         ready,
-    };
-    Ok(InFlight::send(set, None, parcel))
+    })
 }
 
 /// Every place's frame of an inline row.
