@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::Error;
 use crate::gates::Pass;
+use crate::heal::Depth;
 use crate::set::ErasureSet;
 
 /// How long a client waits for W before it hears 503. The commit goes on.
@@ -80,10 +81,10 @@ impl InFlight {
     }
 
     /// Waits until every drive that it was sent to has answered, whatever they say: for rows
-    /// that are committed already.
-    pub(crate) async fn answered(mut self) {
+    /// that are committed already. Says how many took it.
+    pub(crate) async fn answered(mut self) -> u64 {
         let Some(mut flight) = self.0.take() else {
-            return;
+            return 0;
         };
         while let Some((place, answer)) = flight.answers.next().await {
             match answer {
@@ -91,6 +92,7 @@ impl InFlight {
                 Err(error) => flight.refuse(place, &error),
             }
         }
+        u64::try_from(flight.tally.acknowledged().len()).unwrap_or(0)
     }
 
     /// Waits until W drives have it. Whatever comes of the caller, the commit goes on.
@@ -235,7 +237,9 @@ impl Flight {
         if self.failed.is_empty() {
             self.set.holder.complete(slot, order);
         } else {
-            self.set.hints.note(&self.parcel.register, slot);
+            self.set
+                .hints
+                .note(&self.parcel.register, slot, Depth::Rows);
         }
     }
 }

@@ -8,7 +8,7 @@ use types::Slot;
 
 use crate::error::Error;
 use crate::gates::Pass;
-use crate::heal;
+use crate::rewrite::recommit;
 use crate::set::{Asked, ErasureSet, FENCED};
 
 /// A register as the holder found it, under its fence.
@@ -59,7 +59,7 @@ pub(crate) async fn decide(
         match touch {
             Touch::Decided(history) => return Ok(Decided { history, asked }),
             Touch::Finish { head, holders } => {
-                heal::recommit(set, pass, fence, register, &head, holders).await?;
+                recommit(set, pass, fence, register, &head, holders).await?;
             }
             Touch::Widen => want = Want::All,
             Touch::Conflict(order) => {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use drive::{Row, Want};
 use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
 
@@ -11,6 +10,7 @@ use crate::decide::decide;
 use crate::error::Error;
 use crate::expect::Expect;
 use crate::place::Spot;
+use crate::properties::Properties;
 use crate::put::Versioning;
 use crate::set::ErasureSet;
 
@@ -100,7 +100,7 @@ impl ErasureSet {
         let row = Arc::new(Row {
             head,
             files: [].into(),
-            tail: Bytes::new(),
+            tail: Properties::default().encode(),
         });
         let parcel = Parcel {
             fence,

@@ -3,7 +3,7 @@
 //! The list may overflow or be lost with the process; the recount finds everything again, and
 //! the complete marks tell it where to look after a crash.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use drive::Register;
@@ -11,13 +11,16 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use types::Slot;
 
+use crate::heal::Depth;
+
 /// More than that is better found by a recount.
 const HINTS_MAX: usize = 10_000;
 
 #[derive(Default)]
 struct Inner {
     queue: VecDeque<(Arc<Register>, Slot)>,
-    known: HashSet<Arc<Register>>,
+    /// What is in the queue, and how closely to look.
+    known: HashMap<Arc<Register>, Depth>,
     overflowed: bool,
 }
 
@@ -30,23 +33,32 @@ pub(crate) struct Hints {
 
 impl Hints {
     /// Notes a register, unless it is noted already.
-    pub(crate) fn note(&self, register: &Arc<Register>, slot: Slot) {
+    pub(crate) fn note(&self, register: &Arc<Register>, slot: Slot, depth: Depth) {
         let mut inner = self.inner.lock();
-        if inner.queue.len() >= HINTS_MAX {
-            inner.overflowed = true;
-        } else if inner.known.insert(Arc::clone(register)) {
+        let room = inner.queue.len() < HINTS_MAX;
+        if let Some(known) = inner.known.get_mut(register) {
+            *known = depth.max(*known);
+        } else if room {
+            inner.known.insert(Arc::clone(register), depth);
             inner.queue.push_back((Arc::clone(register), slot));
+        } else {
+            inner.overflowed = true;
         }
         drop(inner);
         self.news.notify_one();
     }
 
-    /// The next register.
-    pub(crate) fn take(&self) -> Option<(Arc<Register>, Slot)> {
+    /// The next register, and how closely to look at it.
+    pub(crate) fn take(&self) -> Option<(Arc<Register>, Slot, Depth)> {
         let mut inner = self.inner.lock();
-        let next = inner.queue.pop_front()?;
-        inner.known.remove(&next.0);
-        Some(next)
+        let (register, slot) = inner.queue.pop_front()?;
+        let depth = inner.known.remove(&register).unwrap_or(Depth::Shards);
+        Some((register, slot, depth))
+    }
+
+    /// A hint was given up: only a recount finds what it was about.
+    pub(crate) fn give_up(&self) {
+        self.inner.lock().overflowed = true;
     }
 
     /// Whether hints were lost since this was last asked: a recount is due.
@@ -77,17 +89,22 @@ mod tests {
             let key = ObjectKey::parse(&number.to_string()).unwrap();
             Arc::new(Register::object(BucketId::from_u64(1), &key))
         };
-        hints.note(&register(0), Slot::new(0));
-        hints.note(&register(0), Slot::new(0));
+        hints.note(&register(0), Slot::new(0), Depth::Rows);
+        hints.note(&register(0), Slot::new(0), Depth::Shards);
         assert_eq!(hints.len(), 1);
         assert!(!hints.take_overflow());
         for number in 1..=HINTS_MAX {
-            hints.note(&register(number), Slot::new(0));
+            hints.note(&register(number), Slot::new(0), Depth::Rows);
         }
         assert_eq!(hints.len(), HINTS_MAX);
         assert!(hints.take_overflow() && !hints.take_overflow());
-        assert_eq!(hints.take().unwrap().0, register(0));
-        hints.note(&register(0), Slot::new(0));
+        let (first, _, depth) = hints.take().unwrap();
+        assert_eq!(
+            (first, depth),
+            (register(0), Depth::Shards),
+            "the deeper one"
+        );
+        hints.note(&register(0), Slot::new(0), Depth::Rows);
         assert_eq!(hints.len(), HINTS_MAX);
     }
 }

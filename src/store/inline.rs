@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use types::{Head, Slot};
 
 use crate::error::Error;
+use crate::heal::Depth;
 use crate::properties::Extent;
 use crate::set::ErasureSet;
 use crate::shards::compute;
@@ -52,7 +53,8 @@ pub(crate) fn open(
     bad
 }
 
-/// All good shards of an inline row, asking all drives for frames until `enough`.
+/// All good shards of an inline row, asking all drives for frames until `enough`, and whether
+/// any frame was bad.
 pub(crate) async fn gather(
     set: &ErasureSet,
     whose: &Whose,
@@ -60,7 +62,7 @@ pub(crate) async fn gather(
     head: &Head,
     frames: &[Option<Bytes>],
     enough: impl Fn(&[Option<Bytes>]) -> bool,
-) -> Vec<Option<Bytes>> {
+) -> (Vec<Option<Bytes>>, bool) {
     let mut shards = vec![None; set.len()];
     let mut bad = open(set, extent, frames, &mut shards);
     let mut copies = None;
@@ -75,11 +77,7 @@ pub(crate) async fn gather(
         }
         bad |= open(set, extent, &one, &mut shards);
     }
-    if bad {
-        set.counters.bad_shard();
-        set.hints.note(&whose.register, whose.slot);
-    }
-    shards
+    (shards, bad)
 }
 
 /// The bytes of an inline object, in pieces.
@@ -94,7 +92,11 @@ pub(crate) async fn read(
     let data_whole = |shards: &[Option<Bytes>]| shards.iter().take(k).all(Option::is_some);
     let enough =
         |shards: &[Option<Bytes>]| data_whole(shards) || shards.iter().flatten().count() >= k;
-    let mut shards = gather(set, whose, extent, head, frames, enough).await;
+    let (mut shards, bad) = gather(set, whose, extent, head, frames, enough).await;
+    if bad {
+        set.counters.bad_shard();
+        set.hints.note(&whose.register, whose.slot, Depth::Shards);
+    }
     if !data_whole(&shards) {
         let lost: Vec<usize> = (0..k)
             .filter(|shard| shards.get(*shard).is_some_and(Option::is_none))

@@ -24,9 +24,12 @@ mod place;
 mod properties;
 mod put;
 mod random;
+mod rewrite;
 mod set;
 mod shards;
 mod store;
+mod union;
+mod walk;
 mod writers;
 
 pub use counters::Counters;
@@ -41,4 +44,5 @@ pub use properties::{Checksum, ChecksumKind, Extent, Properties};
 pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
 pub use set::SetConfig;
 pub use store::Store;
+pub use walk::{Census, Walk};
 pub use writers::BucketPass;

@@ -53,15 +53,16 @@ pub struct ListPage {
 }
 
 /// One drive's scan.
-struct Cursor {
-    place: usize,
-    page: ScanPage,
+pub(crate) struct Cursor {
+    pub(crate) place: usize,
+    pub(crate) page: ScanPage,
     /// The next row of the page.
-    at: usize,
+    pub(crate) at: usize,
 }
 
 impl Cursor {
-    fn register(&self) -> Option<&[u8]> {
+    /// The register at hand.
+    pub(crate) fn register(&self) -> Option<&[u8]> {
         let row = self.page.rows.get(self.at)?;
         let from = usize::try_from(row.register.start).ok()?;
         self.page
@@ -69,12 +70,13 @@ impl Cursor {
             .get(from..usize::try_from(row.register.end).ok()?)
     }
 
-    fn exhausted(&self) -> bool {
+    /// Whether the page is used up.
+    pub(crate) fn exhausted(&self) -> bool {
         self.at >= self.page.rows.len()
     }
 
     /// The rows of the register at hand, and past them.
-    fn group_end(&self) -> usize {
+    pub(crate) fn group_end(&self) -> usize {
         let Some(first) = self.page.rows.get(self.at) else {
             return self.at;
         };

@@ -116,6 +116,12 @@ impl ErasureSet {
         self.drives.iter().filter(writes).count()
     }
 
+    /// How many drives answer nothing.
+    pub(crate) fn away(&self) -> usize {
+        let away = |drive: &&Arc<dyn Drive>| matches!(drive.status(), Status::Offline(_));
+        self.drives.iter().filter(away).count()
+    }
+
     /// The codec of a geometry.
     pub(crate) fn codec(&self, geometry: Geometry) -> Codec {
         let mut codecs = self.codecs.lock();

@@ -7,9 +7,11 @@ use drive::{Register, ShardRead};
 use erasure::{FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use quorum::Shard;
 use types::{DataId, Geometry, Slot};
 
 use crate::error::Error;
+use crate::heal::Depth;
 use crate::set::{ErasureSet, HEDGE_AFTER};
 
 /// The shards of one run of bytes: where they are and how they are checked.
@@ -51,10 +53,15 @@ impl Shards {
         wanted.iter().map(piece).collect()
     }
 
-    /// Every shard of a stripe named by `wanted`, read or rebuilt.
-    pub(crate) async fn stripe(&self, stripe: u64, wanted: &[usize]) -> Result<Vec<Bytes>, Error> {
-        let first: Vec<usize> = (0..self.geometry.data()).collect();
-        let found = self.fetch(stripe, &first, |_| false).await?;
+    /// Every shard of a stripe named by `wanted`, rebuilt from any k, of `sources` if they do.
+    pub(crate) async fn stripe(
+        &self,
+        stripe: u64,
+        sources: &[usize],
+        wanted: &[usize],
+    ) -> Result<Vec<Bytes>, Error> {
+        let first = sources.get(..self.geometry.data()).unwrap_or(sources);
+        let found = self.fetch(stripe, first, |_| false).await?;
         let found = self.rebuild(stripe, found, wanted.to_vec()).await?;
         wanted
             .iter()
@@ -63,32 +70,33 @@ impl Shards {
     }
 
     /// Whether a drive's shard file is there and as long as it should be.
-    pub(crate) async fn present(&self, place: usize) -> bool {
+    pub(crate) async fn present(&self, place: usize) -> Shard {
         let Some(drive) = self.set.drives.get(place) else {
-            return false;
+            return Shard::Unknown;
         };
         let Some(offset) = self.layout.file_len().checked_sub(1) else {
-            return true;
+            return Shard::Good;
         };
-        drive
-            .read_shard(ShardRead {
-                data: self.data,
-                offset,
-                len: 1,
-            })
-            .await
-            .is_ok()
+        let read = ShardRead {
+            data: self.data,
+            offset,
+            len: 1,
+        };
+        match drive.read_shard(read).await {
+            Ok(_) => Shard::Good,
+            Err(error) => state_of(&error),
+        }
     }
 
     /// Whether a drive's whole shard file is there and good.
-    pub(crate) async fn verify(&self, place: usize) -> bool {
+    pub(crate) async fn verify(&self, place: usize) -> Shard {
         let shard = placement::shard_on(u16::from(self.rotation), place, self.geometry.drives());
         for stripe in 0..self.layout.stripes() {
-            if self.frame(stripe, shard).await.is_none() {
-                return false;
+            if let Err(state) = self.probe(stripe, shard).await {
+                return state;
             }
         }
-        true
+        Shard::Good
     }
 
     /// Reads shards side by side, `first` ones and one more for each that is bad or stalls, until
@@ -124,26 +132,31 @@ impl Shards {
         Ok(found)
     }
 
-    /// One good shard. A bad one is noted for heal.
+    /// One good shard. A bad one is counted and noted for heal.
     async fn frame(&self, stripe: u64, shard: usize) -> Option<Bytes> {
-        let drive = self.set.drives.get(self.place_of(shard))?;
+        let found = self.probe(stripe, shard).await;
+        if matches!(found, Err(Shard::Bad)) {
+            self.set.counters.bad_shard();
+            let hints = &self.set.hints;
+            hints.note(&self.register, self.slot, Depth::Shards);
+        }
+        found.ok()
+    }
+
+    /// One good shard, or what is known of it instead.
+    async fn probe(&self, stripe: u64, shard: usize) -> Result<Bytes, Shard> {
+        let drive = self.set.drives.get(self.place_of(shard));
+        let drive = drive.ok_or(Shard::Unknown)?;
         let read = ShardRead {
             data: self.data,
             offset: self.layout.frame_offset(stripe),
             len: self.layout.frame_len(stripe),
         };
-        let good = match drive.read_shard(read).await {
-            Ok(frame) => self.open(stripe, shard, frame).await,
-            Err(error) => {
-                tracing::debug!(%error, shard, "shard not read");
-                None
-            }
-        };
-        if good.is_none() {
-            self.set.counters.bad_shard();
-            self.set.hints.note(&self.register, self.slot);
-        }
-        good
+        let frame = drive.read_shard(read).await.map_err(|error| {
+            tracing::debug!(%error, shard, "shard not read");
+            state_of(&error)
+        })?;
+        self.open(stripe, shard, frame).await.ok_or(Shard::Bad)
     }
 
     async fn open(&self, stripe: u64, shard: usize, frame: Bytes) -> Option<Bytes> {
@@ -185,6 +198,14 @@ impl Shards {
             .await
             .flatten()
             .ok_or(Error::Damaged)
+    }
+}
+
+/// What a failed read says of the shard: only what is positively not there is bad.
+fn state_of(error: &drive::Error) -> Shard {
+    match error {
+        drive::Error::Missing | drive::Error::Corrupt(_) => Shard::Bad,
+        _ => Shard::Unknown,
     }
 }
 

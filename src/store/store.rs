@@ -18,6 +18,7 @@ use crate::md5::Md5Lanes;
 use crate::place::Spot;
 use crate::put::{Body, Change, Put, Written};
 use crate::set::{ErasureSet, SetConfig, Shared};
+use crate::walk::Walk;
 use crate::writers::{BucketPass, Writers};
 
 /// How long the deletion of a bucket waits for writes into it.
@@ -177,17 +178,47 @@ impl Store {
         heal(set, &spot.register, spot.slot, depth).await
     }
 
-    /// Heals what was noted by reads and writes, one register; waits until there is one.
+    /// Heals what was noted by reads and writes, one register; waits until there is one. What
+    /// cannot be made whole now is left to a recount.
     pub async fn heal_next(&self) -> Result<Healed, Error> {
         loop {
             for set in &self.sets {
-                if let Some((register, slot)) = set.hints.take() {
-                    return heal(set, &register, slot, Depth::Shards).await;
+                let Some((register, slot, depth)) = set.hints.take() else {
+                    continue;
+                };
+                // A drive that is away lacks a row, and will lack it until it is back.
+                if depth == Depth::Rows && set.away() > 0 {
+                    set.hints.give_up();
+                    continue;
                 }
+                let healed = heal(set, &register, slot, depth).await;
+                if healed.as_ref().map_or(true, |healed| !healed.clean) {
+                    set.hints.give_up();
+                }
+                return healed;
             }
-            let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
-            futures_util::future::select_all(news).await;
+            if self.sets.iter().all(|set| set.hints.len() == 0) {
+                let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
+                futures_util::future::select_all(news).await;
+            }
         }
+    }
+
+    /// Whether something is known to be amiss that only a recount finds; forgets it.
+    pub fn take_recount_due(&self) -> bool {
+        let due = self.sets.iter().filter(|set| set.hints.take_overflow());
+        due.count() > 0
+    }
+
+    /// How many drives answer nothing.
+    pub fn away(&self) -> usize {
+        self.sets.iter().map(|set| set.away()).sum()
+    }
+
+    /// A walk over everything stored that heals what it finds: a recount with [`Depth::Rows`], a
+    /// scrub with [`Depth::Shards`]. From the beginning, or from an earlier walk's position.
+    pub fn walk(&self, depth: Depth, position: Option<&[u8]>) -> Walk {
+        Walk::new(self.deployment, &self.sets, depth, position)
     }
 }
 

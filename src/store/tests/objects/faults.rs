@@ -1,47 +1,14 @@
 //! Drives away, drives damaged, clients that go away, and power cuts.
 
-use std::sync::Arc;
-
-use drive::{Drive, Fault, Register, RowsRequest, Twin, Want};
-use store::{Error, Store};
-use types::{DataId, Head, Order, Slot};
+use drive::{Fault, Twin};
+use store::Error;
 
 use crate::rig::{
-    Pieces, Rig, bucket, calm, content, delete, find, get, key, names, put, put_new, put_of,
-    try_put,
+    Pieces, Rig, bucket, calm, content, delete, find, flip, get, heads, identity, key, names, put,
+    put_new, put_of, try_put,
 };
 
 const SIZES: [usize; 4] = [0, 4 << 10, 200 << 10, (2 << 20) + 5];
-
-fn register(name: &str) -> Arc<Register> {
-    Arc::new(Register::object(bucket(), &key(name)))
-}
-
-fn slot_of(name: &str) -> Slot {
-    placement::locate(crate::rig::deployment(), bucket(), &key(name), 1).slot
-}
-
-/// The rows of a key on one drive.
-async fn heads(twin: &Twin, name: &str) -> Vec<Head> {
-    let request = RowsRequest {
-        raise: None,
-        slot: slot_of(name),
-        register: register(name),
-        want: Want::All,
-    };
-    let rows = twin.rows(request).await.unwrap();
-    rows.iter().map(|row| row.head).collect()
-}
-
-/// Flips a bit of what a drive holds of a key's bytes. `false` if it holds none.
-fn flip(twin: &Twin, name: &str, (born, order, data): (Order, Order, DataId), at: usize) -> bool {
-    twin.flip_inline(&register(name), born, order, at) || twin.flip_shard(data, at)
-}
-
-async fn identity(store: &Store, name: &str) -> (Order, Order, DataId) {
-    let head = find(store, name).await.unwrap().head;
-    (head.born, head.order, head.data)
-}
 
 /// All ways to choose up to `max` of `all` places.
 fn choices(all: usize, max: usize) -> impl Iterator<Item = Vec<usize>> {
@@ -75,6 +42,7 @@ async fn with_any_m_drives_away_everything_settled_is_read() {
                         read.err()
                     );
                 }
+                assert_eq!(store.counters().bad_shards(), 0, "away is not bad");
                 rig.twins.iter().for_each(|twin| twin.mend(fault));
             }
         }

@@ -1,8 +1,11 @@
 //! The real store on drives in memory: what clients see, with drives away, damaged and crashed,
 //! and with two holders at once.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod faults;
 mod holders;
 mod lists;
 mod plain;
+mod recount;
 mod rig;

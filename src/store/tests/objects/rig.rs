@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{Drive, Identity, Twin};
+use drive::{Drive, Identity, Register, RowsRequest, Twin, Want};
 use futures_util::StreamExt;
 use store::{
     Body, Delete, Deleted, Error, Expect, Found, ListPage, ListRequest, Properties, Put, SetConfig,
     Store, Tags, Versioning, WriteError, Written,
 };
 use types::{
-    BucketId, ByteRange, DeploymentId, DriveId, Epoch, Geometry, ObjectKey, Slot, StorageClass,
-    Timestamp, VersionId,
+    BucketId, ByteRange, DataId, DeploymentId, DriveId, Epoch, Geometry, Head, ObjectKey, Order,
+    Slot, StorageClass, Timestamp, VersionId,
 };
 
 pub(crate) fn deployment() -> DeploymentId {
@@ -249,4 +249,39 @@ pub(crate) async fn names(store: &Store) -> Vec<String> {
 /// Long enough for every settle and late answer.
 pub(crate) async fn calm() {
     tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+pub(crate) fn register(name: &str) -> Arc<Register> {
+    Arc::new(Register::object(bucket(), &key(name)))
+}
+
+pub(crate) fn slot_of(name: &str) -> Slot {
+    placement::locate(deployment(), bucket(), &key(name), 1).slot
+}
+
+/// The rows of a key on one drive.
+pub(crate) async fn heads(twin: &Twin, name: &str) -> Vec<Head> {
+    let request = RowsRequest {
+        raise: None,
+        slot: slot_of(name),
+        register: register(name),
+        want: Want::All,
+    };
+    let rows = twin.rows(request).await.unwrap();
+    rows.iter().map(|row| row.head).collect()
+}
+
+/// Flips a bit of what a drive holds of a key's bytes. `false` if it holds none.
+pub(crate) fn flip(
+    twin: &Twin,
+    name: &str,
+    (born, order, data): (Order, Order, DataId),
+    at: usize,
+) -> bool {
+    twin.flip_inline(&register(name), born, order, at) || twin.flip_shard(data, at)
+}
+
+pub(crate) async fn identity(store: &Store, name: &str) -> (Order, Order, DataId) {
+    let head = find(store, name).await.unwrap().head;
+    (head.born, head.order, head.data)
 }

@@ -1,0 +1,167 @@
+//! Writing rows and shards again where they are lacking: the same order, the same bytes.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use drive::{Fence, Register, Row};
+use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use quorum::Places;
+use types::{Head, Kind, Placed, Slot};
+
+use crate::commit::{InFlight, Parcel};
+use crate::error::Error;
+use crate::gates::Pass;
+use crate::inline::{self, Whose};
+use crate::properties::{Extent, Properties};
+use crate::set::ErasureSet;
+use crate::shards::compute;
+
+/// Commits a row again, same order and data, under a new fence, until W drives have it
+/// (rule 3b). `holders` are known to have it. It is a commit in flight like any other (rule 4).
+pub(crate) async fn recommit(
+    set: &Arc<ErasureSet>,
+    pass: &Pass,
+    fence: Fence,
+    register: &Arc<Register>,
+    head: &Head,
+    holders: Places,
+) -> Result<(), Error> {
+    let whose = Whose {
+        register: Arc::clone(register),
+        slot: fence.slot,
+    };
+    let all = Places::all(set.len());
+    let parcel = write_again(set, fence, &whose, head, holders, all).await?;
+    InFlight::send(set, Some(pass.clone()), parcel)
+        .acknowledged()
+        .await
+}
+
+/// A row as it was first committed, from any drive that has it.
+pub(crate) async fn find_row(
+    set: &Arc<ErasureSet>,
+    register: &Arc<Register>,
+    slot: Slot,
+    head: &Head,
+) -> Result<Arc<Row>, Error> {
+    let mut copies = set.copies(register, slot, head);
+    while let Some((_, answer)) = copies.next().await {
+        if let Some(row) = answer.row {
+            return Ok(row);
+        }
+    }
+    Err(Error::Damaged)
+}
+
+/// Rebuilds what `stale` places lack from `sources`: the same row, to be committed on them.
+pub(crate) async fn write_again(
+    set: &Arc<ErasureSet>,
+    fence: Fence,
+    whose: &Whose,
+    head: &Head,
+    sources: Places,
+    stale: Places,
+) -> Result<Parcel, Error> {
+    let row = find_row(set, &whose.register, whose.slot, head).await?;
+    let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
+    let mut inline = vec![None; set.len()];
+    let mut ready: Vec<bool> = (0..set.len()).map(|place| stale.contains(place)).collect();
+    for extent in &properties.extents {
+        if extent.placed == Placed::Inline {
+            inline = inline_frames(set, whose, extent, head).await?;
+        } else if head.kind == Kind::Object {
+            let lacking: Vec<usize> = stale.without(sources).iter().collect();
+            let done = rewrite_files(set, whose, extent, sources, &lacking).await?;
+            for (place, done) in lacking.iter().zip(done) {
+                if let Some(ready) = ready.get_mut(*place) {
+                    *ready &= done;
+                }
+            }
+        }
+    }
+    Ok(Parcel {
+        fence,
+        register: Arc::clone(&whose.register),
+        row,
+        inline,
+        ready,
+    })
+}
+
+/// Every place's frame of an inline row.
+async fn inline_frames(
+    set: &Arc<ErasureSet>,
+    whose: &Whose,
+    extent: &Extent,
+    head: &Head,
+) -> Result<Vec<Option<Bytes>>, Error> {
+    let k = extent.geometry.data();
+    let enough = |shards: &[Option<Bytes>]| shards.iter().flatten().count() >= k;
+    let (mut shards, _) =
+        inline::gather(set, whose, extent, head, &vec![None; set.len()], enough).await;
+    let lost: Vec<usize> = (0..set.len())
+        .filter(|shard| shards.get(*shard).is_some_and(Option::is_none))
+        .collect();
+    inline::rebuild(set, extent, &mut shards, &lost).await?;
+    let key = ShardKey::new(set.deployment, extent.data, u32::from(extent.number));
+    let frame = |place: usize| {
+        let index = placement::shard_on(u16::from(extent.rotation), place, set.len());
+        let shard = shards.get(index)?.as_ref()?;
+        Some(seal(&key, extent, 0, index, shard))
+    };
+    Ok((0..set.len()).map(frame).collect())
+}
+
+fn seal(key: &ShardKey, extent: &Extent, stripe: u64, index: usize, shard: &[u8]) -> Bytes {
+    let id = FrameId {
+        stripe,
+        shard: u8::try_from(index).unwrap_or(u8::MAX),
+        geometry: extent.geometry,
+    };
+    let mut frame = BytesMut::with_capacity(FRAME_HEAD_LEN + shard.len());
+    frame.extend_from_slice(&key.seal(id, shard));
+    frame.extend_from_slice(shard);
+    frame.freeze()
+}
+
+/// Writes the shard files of an extent again on some places. Says which of them have theirs.
+async fn rewrite_files(
+    set: &Arc<ErasureSet>,
+    whose: &Whose,
+    extent: &Extent,
+    sources: Places,
+    lacking: &[usize],
+) -> Result<Vec<bool>, Error> {
+    let shards = set.shards(&whose.register, whose.slot, extent);
+    let shard = |place| placement::shard_on(u16::from(extent.rotation), place, set.len());
+    let indices: Vec<usize> = lacking.iter().copied().map(shard).collect();
+    let sources: Vec<usize> = sources.iter().map(shard).collect();
+    let open = |place: &usize| {
+        let drive = set.drives.get(*place).cloned();
+        let register = Arc::clone(&whose.register);
+        async move { drive?.stage(extent.data, register).await.ok() }
+    };
+    let mut stages = join_all(lacking.iter().map(open)).await;
+    for stripe in 0..shards.layout.stripes() {
+        let rebuilt = shards.stripe(stripe, &sources, &indices).await?;
+        for ((stage, index), shard) in stages.iter_mut().zip(&indices).zip(rebuilt) {
+            let Some(writer) = stage else { continue };
+            let (key, extent, index, len) =
+                (shards.key.clone(), extent.clone(), *index, shard.len());
+            let frame = compute(len, move || seal(&key, &extent, stripe, index, &shard)).await;
+            let frame = frame.ok_or(Error::Unavailable("shutting down"))?;
+            if writer.append(frame).await.is_err() {
+                *stage = None;
+            }
+        }
+    }
+    let finish = |stage: Option<Box<dyn drive::Stage>>| async move {
+        match stage {
+            Some(stage) => stage.finish().await.is_ok(),
+            None => false,
+        }
+    };
+    Ok(join_all(stages.into_iter().map(finish)).await)
+}

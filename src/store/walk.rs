@@ -1,0 +1,274 @@
+//! A walk over everything that is stored: recount and scrub.
+//!
+//! A recount looks at the rows of every register on all drives. Where all hold the same, nothing
+//! is asked further; everything else is healed. When all drives were heard to the end, drives
+//! are told from which epoch on there is anything to settle: what is older is whole everywhere.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use drive::{Fence, Register, RowsRequest, Settles, Want};
+use futures_util::future::join_all;
+use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
+
+use crate::error::Error;
+use crate::heal::{Depth, Healed, heal};
+use crate::set::ErasureSet;
+use crate::union::{Group, Union};
+
+/// Registers that are looked at in one step while all drives agree.
+const AGREED_MAX: usize = 512;
+/// Registers that are healed side by side: their commits share the drives' batches.
+const HEALED_MAX: usize = 16;
+/// Fences that are raised side by side.
+const RAISED_MAX: usize = 128;
+
+/// What a walk has found so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Registers seen.
+    pub registers: u64,
+    /// Those of them that were looked at on all drives, because drives differ or shards are read.
+    pub examined: u64,
+    /// Copies written again.
+    pub repaired: u64,
+    /// Tombstones collected.
+    pub collected: u64,
+    /// Void and replaced rows taken away.
+    pub discarded: u64,
+    /// Versions with fewer good shards than needed, all drives having answered.
+    pub lost: u64,
+    /// Registers that are not whole on all drives after all, the lost ones among them.
+    pub unhealed: u64,
+    /// Whether the walk began at the beginning, came to the end, and heard all drives throughout.
+    pub complete: bool,
+}
+
+impl Census {
+    /// Whether everything is whole: counted to the end, and nothing was found to repair. A walk
+    /// that repaired something is followed by another one before anybody says "healed".
+    pub fn is_healed(&self) -> bool {
+        self.complete && self.repaired == 0 && self.unhealed == 0
+    }
+
+    fn count(&mut self, healed: &Healed) {
+        self.repaired += healed.repaired;
+        self.collected += healed.collected;
+        self.discarded += healed.discarded;
+        self.lost += healed.lost;
+        self.unhealed += u64::from(!healed.clean);
+    }
+}
+
+/// A walk over all sets.
+pub struct Walk {
+    deployment: DeploymentId,
+    sets: Vec<Arc<ErasureSet>>,
+    depth: Depth,
+    /// The set at hand.
+    set: usize,
+    stage: Option<Stage>,
+    census: Census,
+    /// Whether all went well so far.
+    whole: bool,
+    begin: Vec<u8>,
+}
+
+/// The walk over one set.
+struct Stage {
+    union: Union,
+    /// The leases under which the walk began; all drives refuse what is older.
+    leases: Vec<(Slot, Epoch)>,
+    /// Slots with registers that are not clean.
+    unclean: HashSet<Slot>,
+    from_start: bool,
+}
+
+impl Walk {
+    /// A walk from the beginning, or from a [`Walk::position`] of an earlier one.
+    pub(crate) fn new(
+        deployment: DeploymentId,
+        sets: &[Arc<ErasureSet>],
+        depth: Depth,
+        position: Option<&[u8]>,
+    ) -> Self {
+        let split = position.and_then(|position| position.split_first_chunk::<2>());
+        let (set, begin) = match split {
+            Some((set, begin)) => (usize::from(u16::from_be_bytes(*set)), begin.to_vec()),
+            None => (0, Vec::new()),
+        };
+        Self {
+            deployment,
+            sets: sets.to_vec(),
+            depth,
+            set,
+            stage: None,
+            census: Census::default(),
+            whole: set == 0 && begin.is_empty(),
+            begin,
+        }
+    }
+
+    /// What was found so far.
+    pub fn census(&self) -> Census {
+        self.census
+    }
+
+    /// Where to go on after a restart; opaque.
+    pub fn position(&self) -> Vec<u8> {
+        let set = u16::try_from(self.set).unwrap_or(u16::MAX).to_be_bytes();
+        let at = self
+            .stage
+            .as_ref()
+            .map_or(self.begin.as_slice(), |stage| stage.union.at());
+        [set.as_slice(), at].concat()
+    }
+
+    /// Looks at a few more registers. `false` at the end.
+    pub async fn step(&mut self) -> bool {
+        let Some(set) = self.sets.get(self.set).cloned() else {
+            self.census.complete = self.whole;
+            return false;
+        };
+        let mut stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => self.enter(&set).await,
+        };
+        let mut suspects = Vec::new();
+        let mut ended = false;
+        for _ in 0..AGREED_MAX {
+            let Some(group) = stage.union.next().await else {
+                ended = true;
+                break;
+            };
+            self.census.registers += 1;
+            if self.suspicious(&set, &group) {
+                suspects.push(group.register);
+            }
+            if suspects.len() == HEALED_MAX {
+                break;
+            }
+        }
+        let heals = suspects.iter().map(|register| self.examine(&set, register));
+        for (slot, healed) in join_all(heals).await {
+            self.census.examined += 1;
+            match healed {
+                Ok(healed) => {
+                    self.census.count(&healed);
+                    if !healed.clean {
+                        stage.unclean.extend(slot);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a key could not be healed");
+                    self.census.unhealed += 1;
+                    stage.unclean.extend(slot);
+                }
+            }
+            self.whole &= slot.is_some();
+        }
+        if ended {
+            self.leave(&set, &stage);
+        } else {
+            self.stage = Some(stage);
+        }
+        true
+    }
+
+    async fn enter(&mut self, set: &Arc<ErasureSet>) -> Stage {
+        let begin = std::mem::take(&mut self.begin);
+        let from_start = begin.is_empty();
+        let leases = match self.depth {
+            Depth::Rows => raise_all(set).await,
+            Depth::Shards => Vec::new(),
+        };
+        Stage {
+            union: Union::new(set, begin),
+            leases,
+            unclean: HashSet::new(),
+            from_start,
+        }
+    }
+
+    /// The end of a set: what was found whole is settled.
+    fn leave(&mut self, set: &Arc<ErasureSet>, stage: &Stage) {
+        self.set += 1;
+        let whole = stage.union.whole() && stage.from_start;
+        self.whole &= whole;
+        let floors = stage.leases.iter().copied().filter(|(slot, epoch)| {
+            let same = set.holder.fence(*slot, set.membership);
+            !stage.unclean.contains(slot) && same.is_ok_and(|(_, lease)| lease == *epoch)
+        });
+        let floors: Vec<_> = floors.collect();
+        if !whole || self.depth != Depth::Rows || floors.is_empty() {
+            return;
+        }
+        let settles = Settles {
+            marks: Vec::new(),
+            floors,
+            peers: set.positions(),
+        };
+        for drive in &set.drives {
+            drive.settle(settles.clone());
+        }
+    }
+
+    /// Whether a register needs a look of all drives at once.
+    fn suspicious(&self, set: &ErasureSet, group: &Group) -> bool {
+        if self.depth == Depth::Shards || !group.agrees() {
+            return true;
+        }
+        let mut tombstones = group.heads().filter(|head| head.kind == Kind::Tombstone);
+        let slot = self.home(&group.register).map(|(_, slot)| slot);
+        let lease = slot.and_then(|slot| Some(set.holder.fence(slot, set.membership).ok()?.1));
+        tombstones.any(|head| lease.is_none_or(|lease| head.order.epoch < lease))
+    }
+
+    async fn examine(
+        &self,
+        set: &Arc<ErasureSet>,
+        register: &[u8],
+    ) -> (Option<Slot>, Result<Healed, Error>) {
+        let Some((register, slot)) = self.home(register) else {
+            return (None, Err(Error::Damaged));
+        };
+        (Some(slot), heal(set, &register, slot, self.depth).await)
+    }
+
+    fn home(&self, register: &[u8]) -> Option<(Arc<Register>, Slot)> {
+        let bucket = BucketId::from_u64(u64::from_be_bytes(*register.first_chunk()?));
+        let register = Register::from_bytes(register)?;
+        let key = ObjectKey::parse(std::str::from_utf8(register.key()).ok()?).ok()?;
+        let location = placement::locate(self.deployment, bucket, &key, self.sets.len());
+        Some((Arc::new(register), location.slot))
+    }
+}
+
+/// Raises the fence of every slot that is held, on every drive. The leases whose fence all drives
+/// have: no message of an older holder can bring anything there any more.
+async fn raise_all(set: &Arc<ErasureSet>) -> Vec<(Slot, Epoch)> {
+    let key = ObjectKey::parse("-").expect("a dash is a key");
+    let nothing = Arc::new(Register::object(BucketId::from_u64(0), &key));
+    let held = |number: u16| {
+        let slot = Slot::new(number);
+        let (fence, lease) = set.holder.fence(slot, set.membership).ok()?;
+        Some((slot, fence, lease))
+    };
+    let held: Vec<(Slot, Fence, Epoch)> = (0..Slot::COUNT).filter_map(held).collect();
+    let mut raised = Vec::with_capacity(held.len());
+    for some in held.chunks(RAISED_MAX) {
+        let raise = |(slot, fence, lease): &(Slot, Fence, Epoch)| {
+            let request = RowsRequest {
+                raise: Some(*fence),
+                slot: *slot,
+                register: Arc::clone(&nothing),
+                want: Want::Born(Order::ZERO),
+            };
+            let replies = join_all(set.drives.iter().map(|drive| drive.rows(request.clone())));
+            let lease = (*slot, *lease);
+            async move { replies.await.iter().all(Result::is_ok).then_some(lease) }
+        };
+        raised.extend(join_all(some.iter().map(raise)).await.into_iter().flatten());
+    }
+    raised
+}
