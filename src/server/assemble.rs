@@ -43,6 +43,9 @@ pub enum Error {
     /// The drives cannot be had.
     #[error(transparent)]
     Form(#[from] FormError),
+    /// A drive does not take what a start must write.
+    #[error("a drive failed at the start: {0}")]
+    Drive(#[from] drive::Error),
     /// The ledger cannot be had.
     #[error(transparent)]
     Intent(#[from] IntentError),
@@ -76,6 +79,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let pools = config.pools.clone();
     let formed = tokio::task::spawn_blocking(move || form::form(&pools)).await;
     let formed = formed.map_err(|_| FormError::Interrupted)??;
+    form::find_rolled_back(&formed).await?;
     let (ledger, made) = intent::begin(&config, &formed).await?;
     let ledger = Arc::new(ledger);
     let store = Arc::new(open_store(&formed, &ledger));

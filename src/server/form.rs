@@ -304,3 +304,28 @@ pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], FormError> {
     getrandom::fill(&mut bytes).map_err(|_| FormError::Randomness)?;
     Ok(bytes)
 }
+
+/// Finds drives that know less than their peers remember of them: restored from a copy, or
+/// rolled back by what lies below them. Such a drive is treated as empty: it does not vote.
+pub(crate) async fn find_rolled_back(formed: &Formed) -> Result<(), drive::Error> {
+    for drive in &formed.local {
+        let identity = drive.identity();
+        let peers = formed
+            .local
+            .iter()
+            .filter(|peer| peer.identity().set == identity.set);
+        let remembered = peers
+            .filter(|peer| peer.identity().place != identity.place)
+            .flat_map(|peer| peer.positions().1)
+            .filter(|(place, _)| *place == identity.place)
+            .map(|(_, position)| position)
+            .max()
+            .unwrap_or(0);
+        let own = drive.positions().0;
+        if own < remembered {
+            tracing::error!(drive = %identity.drive, own, remembered, "rolled back: it does not vote until it is rebuilt");
+            drive.set_standing(Standing::Joining).await?;
+        }
+    }
+    Ok(())
+}
