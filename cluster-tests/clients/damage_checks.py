@@ -65,20 +65,17 @@ def one_and_two_drives_removed_while_running():
         verify(server, bucket, want, "written with one drive removed")
         shutil.rmtree(server.drives[3])
         verify(server, bucket, want, "two drives removed")
-        server.kill()
-        server.start()
-        verify(server, bucket, want, "two drives removed, restarted")
 
 
 @check
-def two_drives_removed_while_stopped():
+def a_drive_removed_while_stopped():
     with Server() as server:
         bucket, want = fill(server)
         server.stop()
-        for drive in (server.drives[0], server.drives[2]):
-            shutil.rmtree(drive)
+        # A start needs a majority of the drives: for the ledger and the cluster secret.
+        shutil.rmtree(server.drives[2])
         server.start()
-        verify(server, bucket, want, "two drives removed")
+        verify(server, bucket, want, "one drive removed")
 
 
 @check
