@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drive::{Register, Settles};
+use bytes::Bytes;
+use drive::{MetaWrite, Register, Settles};
+use futures_util::future::join_all;
 use types::{BucketId, DeploymentId, Epoch, ObjectKey, Slot, VersionId};
 
 use crate::buffers::BufferPool;
@@ -178,14 +180,19 @@ impl Store {
         heal(set, &spot.register, spot.slot, depth).await
     }
 
-    /// Heals what was noted by reads and writes, one register; waits until there is one. What
-    /// cannot be made whole now is left to a recount.
-    pub async fn heal_next(&self) -> Result<Healed, Error> {
-        loop {
-            for set in &self.sets {
-                let Some((register, slot, depth)) = set.hints.take() else {
-                    continue;
-                };
+    /// Waits until reads or writes have noted something for heal.
+    pub async fn hinted(&self) {
+        while self.hints() == 0 {
+            let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
+            futures_util::future::select_all(news).await;
+        }
+    }
+
+    /// Heals one register that was noted; `None` if there is none. What cannot be made whole now
+    /// is left to a recount.
+    pub async fn heal_next(&self) -> Option<Result<Healed, Error>> {
+        for set in &self.sets {
+            while let Some((register, slot, depth)) = set.hints.take() {
                 // A drive that is away lacks a row, and will lack it until it is back.
                 if depth == Depth::Rows && set.away() > 0 {
                     set.hints.give_up();
@@ -195,13 +202,10 @@ impl Store {
                 if healed.as_ref().map_or(true, |healed| !healed.clean) {
                     set.hints.give_up();
                 }
-                return healed;
-            }
-            if self.sets.iter().all(|set| set.hints.len() == 0) {
-                let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
-                futures_util::future::select_all(news).await;
+                return Some(healed);
             }
         }
+        None
     }
 
     /// Whether something is known to be amiss that only a recount finds; forgets it.
@@ -213,6 +217,30 @@ impl Store {
     /// How many drives answer nothing.
     pub fn away(&self) -> usize {
         self.sets.iter().map(|set| set.away()).sum()
+    }
+
+    /// Keeps a few bytes on the drives, for whoever starts next. Not for what must not be lost.
+    pub async fn keep(&self, name: &'static str, value: Vec<u8>) {
+        let write = MetaWrite {
+            key: Bytes::from_static(name.as_bytes()),
+            value: Some(value.into()),
+        };
+        let drives = self.sets.iter().flat_map(|set| &set.drives);
+        let replies = drives.map(|drive| drive.meta_write(vec![write.clone()]));
+        for failed in join_all(replies).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(name, %failed, "not kept on a drive");
+        }
+    }
+
+    /// What was kept last, as any drive tells.
+    pub async fn kept(&self, name: &'static str) -> Option<Vec<u8>> {
+        for drive in self.sets.iter().flat_map(|set| &set.drives) {
+            let found = drive.meta_scan(Bytes::from_static(name.as_bytes())).await;
+            if let Some((_, value)) = found.ok().and_then(|found| found.into_iter().next()) {
+                return Some(value.to_vec());
+            }
+        }
+        None
     }
 
     /// A walk over everything stored that heals what it finds: a recount with [`Depth::Rows`], a

@@ -34,20 +34,36 @@ pub(crate) struct Union {
 /// One register.
 pub(crate) struct Group {
     pub(crate) register: Vec<u8>,
-    /// The rows of each drive, by place; `None` where that could not be read.
-    pub(crate) rows: Vec<Option<Vec<Head>>>,
+    pub(crate) rows: Vec<Held>,
+}
+
+/// What one drive holds of a register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// These rows.
+    Rows(Vec<Head>),
+    /// That could not be read: something there is damaged.
+    Unreadable,
+    /// The drive does not answer at all. Nothing can be done about that now.
+    Away,
 }
 
 impl Group {
-    /// Whether all drives hold the same.
+    /// Whether all drives that answer hold the same.
     pub(crate) fn agrees(&self) -> bool {
-        let first = self.rows.first();
-        first.is_some_and(|first| first.is_some() && self.rows.iter().all(|rows| rows == first))
+        let mut held = self.rows.iter().filter(|held| **held != Held::Away);
+        let first = held.next();
+        let readable = first.is_some_and(|first| *first != Held::Unreadable);
+        readable && held.all(|held| Some(held) == first)
     }
 
     /// Everything that some drive holds.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.rows.iter().flatten().flatten()
+        let rows = |held| match held {
+            &Held::Rows(ref rows) => rows.as_slice(),
+            &Held::Unreadable | &Held::Away => &[],
+        };
+        self.rows.iter().flat_map(rows)
     }
 }
 
@@ -87,15 +103,19 @@ impl Union {
             .iter()
             .filter_map(|(cursor, _)| cursor.register());
         let register = shown.min()?.to_vec();
-        let mut rows = vec![None; self.set.len()];
+        let mut rows = vec![Held::Away; self.set.len()];
         for (cursor, sight) in &mut self.cursors {
             let end = match cursor.register() {
                 Some(name) if name == register => cursor.group_end(),
                 _ => cursor.at,
             };
             let held = cursor.page.rows.get(cursor.at..end).unwrap_or_default();
-            if let (Sight::Pages(_), Some(slot)) = (&sight, rows.get_mut(cursor.place)) {
-                *slot = Some(held.iter().map(|row| row.head).collect());
+            if let Some(slot) = rows.get_mut(cursor.place) {
+                *slot = match sight {
+                    Sight::Pages(_) => Held::Rows(held.iter().map(|row| row.head).collect()),
+                    Sight::Blind => Held::Unreadable,
+                    Sight::Gone => Held::Away,
+                };
             }
             cursor.at = end;
         }

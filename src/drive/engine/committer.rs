@@ -12,11 +12,12 @@ use parking_lot::RwLock;
 use types::{DataId, Epoch, Order, Slot};
 
 use super::batch::HEADER_LEN;
-use super::entry::{Freed, Standing};
-use super::head::{VALUE_LEN, Value};
+use super::entry::Standing;
+use super::head::VALUE_LEN;
 use super::log::Log;
 use super::manifest::SegmentState;
 use super::queue::{Answer, Force, Job};
+use super::row::Freed;
 use super::segment::Purpose;
 use super::settled::Settled;
 use super::shared::{Frozen, Shared, from_io};
@@ -55,7 +56,7 @@ pub(super) enum Room {
 /// What happens to the index once a batch is durable.
 pub(super) enum Change {
     /// A row is put.
-    Put([u8; VALUE_LEN], Value, Option<Arc<Row>>),
+    Put([u8; VALUE_LEN], Option<Arc<Row>>),
     /// An entry that is no row is put.
     Raw(Vec<u8>),
     /// An entry goes.

@@ -16,6 +16,10 @@ use crate::index::RunWriter;
 const IDLE: Duration = Duration::from_secs(5);
 /// What was told is durable after this long at the latest.
 const LAZY: Duration = Duration::from_secs(1);
+/// A drive is full when less than a segment is free, or this part of the disk if that is less.
+const SPACE_PART: u64 = 50;
+/// Or when so few files can be made.
+const INODES_MIN: u64 = 64;
 /// How often a full or hung drive is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,7 +40,7 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             // Full, most likely: others may make space meanwhile.
             shared.chores.wait(Some(RETRY), |chores| chores.stop);
         }
-        check_space(keeper);
+        check_disk(keeper);
         if shared
             .chores
             .look(|chores| std::mem::take(&mut chores.told))
@@ -140,19 +144,26 @@ fn prepare_spares(keeper: &Keeper) -> bool {
     true
 }
 
-/// Notes whether there is space for new bytes.
-fn check_space(keeper: &Keeper) {
+/// Notes whether there is space for new bytes, and whether the drive can be trusted to take them.
+fn check_disk(keeper: &Keeper) {
     let shared = &keeper.shared;
-    let Ok(free) = shared.segments.free_bytes() else {
+    if shared.shards.sync_failed() {
+        shared.health.kill("a shard file could not be synced");
+    }
+    if shared.root.is_read_only() == Ok(true) {
+        shared.health.set_read_only();
+    }
+    let Ok(space) = shared.root.space() else {
         return;
     };
-    let least = shared.segments.segment_len();
+    let least = shared.segments.segment_len().min(space.total / SPACE_PART);
     let full = shared.health.is_full();
     // Twice as much must be free again before new bytes are welcome.
-    let enough = free > if full { 2 * least } else { least };
+    let enough =
+        space.free > if full { 2 * least } else { least } && space.inodes_free > INODES_MIN;
     shared
         .health
-        .set_full(!enough || shared.segments.spares() < SPARES && full);
+        .set_full(!enough || full && shared.segments.spares() < SPARES);
 }
 
 /// Finds out whether a hung drive answers again: a write, a sync and a read.
@@ -162,7 +173,7 @@ fn probe(keeper: &Keeper) {
     shared.queue.push(Job::Sync(Force::Yes, answer));
     // This thread may hang as long as the disk does: it has nothing better to do.
     let wrote = answered.blocking_recv().is_ok_and(|result| result.is_ok());
-    if wrote && shared.root.still_itself().is_ok() && shared.segments.free_bytes().is_ok() {
+    if wrote && shared.root.still_itself().is_ok() && shared.root.space().is_ok() {
         shared.chores.look(|chores| chores.hung = false);
         shared.health.revive();
     }

@@ -12,7 +12,7 @@ use crate::contract::{Error, Status};
 pub(super) struct Health {
     /// Why the drive is out of service until it is opened anew.
     dead: RwLock<Option<Arc<str>>>,
-    read_only: bool,
+    read_only: AtomicBool,
     full: AtomicBool,
     standing: AtomicU8,
     hung: AtomicBool,
@@ -26,7 +26,7 @@ impl Health {
     pub(super) fn new(standing: Standing, read_only: bool, timeouts_max: u32) -> Self {
         Self {
             dead: RwLock::new(None),
-            read_only,
+            read_only: AtomicBool::new(read_only),
             full: AtomicBool::new(false),
             standing: AtomicU8::new(standing.code()),
             hung: AtomicBool::new(false),
@@ -58,7 +58,7 @@ impl Health {
     /// Fails if the drive takes no writes.
     pub(super) fn check_write(&self) -> Result<(), Error> {
         self.check()?;
-        if self.read_only {
+        if self.is_read_only() {
             Err(Error::ReadOnly)
         } else {
             Ok(())
@@ -72,6 +72,17 @@ impl Health {
             Err(Error::Full)
         } else {
             Ok(())
+        }
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the mount takes no writes any more. Only a new start finds out otherwise.
+    pub(super) fn set_read_only(&self) {
+        if !self.read_only.swap(true, Ordering::Relaxed) {
+            tracing::error!("drive is read-only now");
         }
     }
 
@@ -132,7 +143,7 @@ impl Health {
     pub(super) fn status(&self) -> Status {
         match self.check() {
             Err(Error::Offline(why)) => Status::Offline(why),
-            _ if self.read_only => Status::ReadOnly,
+            _ if self.is_read_only() => Status::ReadOnly,
             _ if self.is_full() => Status::Full,
             _ => match self.standing() {
                 Standing::Joining => Status::Joining,

@@ -135,6 +135,24 @@ impl LocalDrive {
         }
     }
 
+    /// Has what is in memory written to a run, and waits for it.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        let (answer, frozen) = oneshot::channel();
+        self.shared.queue.push(Job::Freeze(answer));
+        frozen.blocking_recv().unwrap().unwrap();
+        let limit = Some(Duration::from_secs(60));
+        self.shared
+            .chores
+            .wait(limit, |chores| chores.frozen.is_empty());
+    }
+
+    /// Has everything tidied that can be.
+    #[cfg(test)]
+    pub(super) fn tidy(&self) {
+        tidier::tidy_once(&self.keeper);
+    }
+
     fn stop(&self) {
         self.shared.queue.close("closed");
         self.shared.chores.add(|chores| chores.stop = true);

@@ -6,6 +6,8 @@
 mod batch;
 mod bytes;
 mod committer;
+#[cfg(test)]
+mod crash_tests;
 mod entry;
 mod failpoint;
 mod flusher;
@@ -18,10 +20,12 @@ mod log;
 mod manifest;
 mod open;
 mod options;
+mod orphans;
 mod prepare;
 mod queue;
 mod read;
 mod replay;
+mod row;
 mod segment;
 mod settled;
 mod shared;

@@ -12,7 +12,7 @@ use types::{Epoch, Order, Slot};
 
 use super::batch::{Batch, HEADER_LEN};
 use super::committer::{Beginning, Crowd};
-use super::entry::{self, Entry, Freed, RowKey, Standing};
+use super::entry::{self, Entry, Standing};
 use super::head::{self, Location};
 use super::health::Health;
 use super::keeper::{Keeper, run_path, runs_directory, sync_directory};
@@ -21,6 +21,7 @@ use super::log::{Log, Position};
 use super::manifest::{FoundManifest, Manifest, Manifests};
 use super::options::Options;
 use super::replay::{Replayed, replay};
+use super::row::{Freed, RowEntry, RowKey};
 use super::segment::{FIRST_BATCH, Purpose, SPARES, Segment, Segments};
 use super::settled::Settled;
 use super::shared::{Chores, Shared, from_io};
@@ -99,10 +100,7 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let replayed = replayed.map_err(io)?;
     let damage = damage.or(replayed.damage);
     if let Some(damage) = damage {
-        tracing::error!(drive = %expected.drive, damage, "drive is damaged: it does not vote until it is rebuilt");
-        state.standing = Standing::Joining;
-        // What was settled rests on rows that may be lost.
-        state.settled.distrust();
+        state.distrust(damage);
     }
     if writable {
         remove_strays(&runs, &manifest).map_err(io)?;
@@ -110,38 +108,9 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let end = replayed.end;
     let active = finish_log(&segments, replayed, writable).map_err(io)?;
     state.count_live(&segments);
-    let table = Arc::new(RwLock::new(std::mem::take(&mut state.table)));
-    let tree = Tree {
-        active: table,
-        frozen: Vec::new(),
-        runs: opened_runs,
-    };
-    let health = Health::new(state.standing, !writable, options.limits.timeouts);
-    let shared = Arc::new(Shared {
-        drive: expected.drive,
-        root,
-        shards,
-        segments: Arc::new(segments),
-        tree: RwLock::new(Arc::new(tree)),
-        seal,
-        row_key: RowKey::new(expected.deployment, expected.drive),
-        fences: state
-            .fences
-            .iter()
-            .map(|fence| AtomicU64::new(fence.as_u64()))
-            .collect(),
-        settled: RwLock::new(state.settled.clone()),
-        told: Mutex::default(),
-        queue: super::queue::Queue::default(),
-        health,
-        chores: Chores::default(),
-        counters: super::stats::Counters::default(),
-        failpoints: Arc::clone(&options.failpoints),
-        position: AtomicU64::new(end.next - 1),
-        peers: Mutex::new(*state.settled.peers()),
-        doomed: Mutex::default(),
-    });
-    if damage.is_some() || manifest.standing != state.standing {
+    let shared =
+        Arc::new(state.shared(expected, options, root, shards, segments, opened_runs, end));
+    if damage.is_some() {
         shared.chores.add(|chores| chores.manifest_due = true);
     }
     let beginning = active.map(|active| state.beginning(&shared, active, end));
@@ -352,7 +321,7 @@ impl State {
         Some(())
     }
 
-    fn row(&mut self, row: &entry::RowEntry<'_>, segment: u64, offset: u32) -> Option<()> {
+    fn row(&mut self, row: &RowEntry<'_>, segment: u64, offset: u32) -> Option<()> {
         let (_, slot) = head::decode_head(row.head, row.born, row.order)?;
         let at = Location {
             segment,
@@ -378,6 +347,62 @@ impl State {
 
     fn free(&mut self, freed: Freed) {
         *self.live.entry(freed.segment).or_default() -= i128::from(freed.bytes);
+    }
+
+    /// A part of what the drive held may be lost: it does not vote until it is rebuilt.
+    fn distrust(&mut self, damage: &'static str) {
+        tracing::error!(
+            damage,
+            "drive is damaged: it does not vote until it is rebuilt"
+        );
+        self.standing = Standing::Joining;
+        // What was settled rests on rows that may be lost.
+        self.settled.distrust();
+    }
+
+    /// What the drive's threads share.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of it, made once")]
+    fn shared(
+        &mut self,
+        identity: &Identity,
+        options: &Options,
+        root: Root,
+        shards: Arc<ShardFiles>,
+        segments: Segments,
+        runs: Vec<Arc<Run>>,
+        end: Position,
+    ) -> Shared {
+        let writable = root.access() == Access::Writable;
+        let active = Arc::new(RwLock::new(std::mem::take(&mut self.table)));
+        let tree = Tree {
+            active,
+            frozen: Vec::new(),
+            runs,
+        };
+        Shared {
+            drive: identity.drive,
+            root,
+            shards,
+            segments: Arc::new(segments),
+            tree: RwLock::new(Arc::new(tree)),
+            seal: RunSeal::new(identity.deployment, identity.drive),
+            row_key: RowKey::new(identity.deployment, identity.drive),
+            fences: self
+                .fences
+                .iter()
+                .map(|fence| AtomicU64::new(fence.as_u64()))
+                .collect(),
+            settled: RwLock::new(self.settled.clone()),
+            told: Mutex::default(),
+            queue: super::queue::Queue::default(),
+            health: Health::new(self.standing, !writable, options.limits.timeouts),
+            chores: Chores::default(),
+            counters: super::stats::Counters::default(),
+            failpoints: Arc::clone(&options.failpoints),
+            position: AtomicU64::new(end.next - 1),
+            peers: Mutex::new(*self.settled.peers()),
+            doomed: Mutex::default(),
+        }
     }
 
     /// Brings the segments' counts up to date.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use types::{DataId, Kind, Placed};
 
 use super::committer::{Change, Committer, Room};
-use super::entry::{self, Freed, Standing, Written};
+use super::entry::{self, Standing};
 use super::head::{self, HEAD_LEN, Location, Value};
 use super::keys;
 use super::queue::MovedRow;
+use super::row::{self, Freed, Written};
 use super::shared::Part;
 use crate::contract::{Commit, Discard, Error, Fence, MetaWrite, Row, Settles};
 use crate::register::Register;
@@ -97,7 +98,7 @@ impl Committer {
         let crowded = !fresh || self.tree.may_hold(register.as_bytes(), hash);
         let head = head::encode_head(&row.head, fence.slot);
         let key = &self.shared.row_key;
-        let written = entry::put_row(
+        let written = row::put_row(
             &mut self.pending.buffer,
             key,
             &register,
@@ -107,15 +108,10 @@ impl Committer {
             replaces,
         );
         let at = self.location(written);
-        let value = Value {
-            head: row.head,
-            slot: fence.slot,
-            at,
-        };
         self.put_row(
             &[register.as_bytes(), &row_suffix(&row)],
             &head,
-            value,
+            at,
             Some(row),
         );
         self.pending.freed.extend(replaces);
@@ -143,12 +139,12 @@ impl Committer {
         &mut self,
         key: &[&[u8]],
         head: &[u8; HEAD_LEN],
-        value: Value,
+        at: Location,
         row: Option<Arc<Row>>,
     ) {
-        let bytes = head::encode_value(head, value.at);
-        self.pending.added += value.at.bytes();
-        self.pending.effect(key, Change::Put(bytes, value, row));
+        let bytes = head::encode_value(head, at);
+        self.pending.added += at.bytes();
+        self.pending.effect(key, Change::Put(bytes, row));
     }
 
     /// What the row replaces if it is here already; refuses another row under the same order.
@@ -210,10 +206,14 @@ impl Committer {
     fn publish_file(&mut self, data: DataId) -> Result<(), Error> {
         let shards = Arc::clone(&self.shared.shards);
         let known = self.generation(data)?;
-        let is_free = |generation: u32| shards.len(data, generation) == Err(Error::Missing);
-        let first = known.map_or(0, |known| known + 1);
-        let generation = (first..u32::MAX).find(|generation| is_free(*generation));
-        let generation = generation.ok_or(Error::Full)?;
+        let generation = match known {
+            None if shards.len(data, 0) == Err(Error::Missing) => 0,
+            // What lies there already, even an orphan, is never replaced.
+            _ => {
+                let last = shards.generations(data)?.last().copied().max(known);
+                last.map_or(0, |last| last + 1)
+            }
+        };
         let published = shards.publish(data, generation)?;
         self.pending.published.push(published);
         if generation > 0 {
@@ -271,12 +271,11 @@ impl Committer {
                 continue;
             }
             rows.retain(|held| held.key != key);
-            if let Change::Put(_, value, row) = &effect.change {
-                rows.push(Held {
-                    key: key.to_vec(),
-                    value: *value,
-                    row: row.clone(),
-                });
+            if let Change::Put(value, row) = &effect.change
+                && let Some(value) = head::decode_value(key, value)
+            {
+                let (key, row) = (key.to_vec(), row.clone());
+                rows.push(Held { key, value, row });
             }
         }
         rows.sort_by(|left, right| left.key.cmp(&right.key));
@@ -423,14 +422,10 @@ impl Committer {
                 continue;
             };
             let unknown = Error::Corrupt("index entry does not parse");
-            let value = head::decode_value(&moved.key, &current).ok_or(unknown.clone())?;
             let bytes = current.first_chunk::<HEAD_LEN>().ok_or(unknown)?;
-            let written = entry::put_moved(&mut self.pending.buffer, &moved.bytes, moved.at);
-            let value = Value {
-                at: self.location(written),
-                ..value
-            };
-            self.put_row(&[&moved.key], bytes, value, None);
+            let written = row::put_moved(&mut self.pending.buffer, &moved.bytes, moved.at);
+            let at = self.location(written);
+            self.put_row(&[&moved.key], bytes, at, None);
             self.pending.freed.push(Freed::of(moved.at));
         }
         Ok(())

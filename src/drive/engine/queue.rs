@@ -69,7 +69,7 @@ impl Job {
         match self {
             Self::Commit(commit, _) => {
                 let row =
-                    super::entry::row_bytes(&commit.register, &commit.row, commit.inline.as_ref());
+                    super::row::row_bytes(&commit.register, &commit.row, commit.inline.as_ref());
                 FENCE + row + 40 * (1 + commit.row.files.len())
             }
             Self::Meta(writes, _) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -354,12 +354,6 @@ impl Segments {
     /// The length that new segments get.
     pub(super) fn segment_len(&self) -> u64 {
         self.len
-    }
-
-    /// Bytes of the disk that are free to this server.
-    pub(super) fn free_bytes(&self) -> io::Result<u64> {
-        let disk = rustix::fs::fstatvfs(self.directory.as_fd())?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 

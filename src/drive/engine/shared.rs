@@ -11,7 +11,6 @@ use rustix::io::ReadWriteFlags;
 use types::{DataId, DriveId, Epoch, Order, Slot};
 
 use super::batch::PEERS;
-use super::entry::{RowEntry, RowKey};
 use super::failpoint::Failpoints;
 use super::head::Location;
 use super::health::Health;
@@ -19,6 +18,7 @@ use super::keys;
 use super::log::Position;
 use super::manifest::SegmentState;
 use super::queue::Queue;
+use super::row::{RowEntry, RowKey};
 use super::segment::{Segment, Segments};
 use super::settled::Settled;
 use super::stats::Counters;

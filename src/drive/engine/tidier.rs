@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use types::{Order, Slot, VersionId};
@@ -12,6 +12,7 @@ use types::{Order, Slot, VersionId};
 use super::entry::{self, Entry};
 use super::head::{self, Location};
 use super::keeper::Keeper;
+use super::orphans::{STAGED_MAX, YOUNG, remove_orphans};
 use super::queue::{Job, MovedRow};
 use super::replay::Reader;
 use super::segment::{FIRST_BATCH, SPARES, Segment};
@@ -28,6 +29,10 @@ const MOVE_BYTES: usize = 1 << 20;
 const SPARES_MAX: usize = SPARES + 2;
 /// Registers handed to the committer from one merge, as more may be superseded in them.
 const REVISITS_MAX: usize = 10_000;
+/// How often this thread looks around unasked.
+const TICK: Duration = Duration::from_secs(60);
+/// How often all shard files are walked.
+const WALK_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often a segment that is still being read is looked at again.
 const LEAVING: Duration = Duration::from_millis(50);
 
@@ -40,6 +45,8 @@ struct Tidier {
     unmergeable: HashSet<Vec<u64>>,
     /// Segments out of use that somebody still reads.
     leaving: Vec<Arc<Segment>>,
+    /// When orphans were looked for last, or the drive was opened.
+    walked: Option<Instant>,
 }
 
 /// Runs until the drive closes.
@@ -47,7 +54,12 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
     let shared = &keeper.shared;
     let mut tidier = Tidier::default();
     loop {
-        let tick = (!tidier.leaving.is_empty()).then_some(LEAVING);
+        let tick = if tidier.leaving.is_empty() {
+            TICK
+        } else {
+            LEAVING
+        };
+        let tick = Some(tick);
         shared.chores.wait(tick, |chores| {
             chores.stop || chores.tidy || !chores.doomed.is_empty()
         });
@@ -63,6 +75,7 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             tidier.collect(keeper);
         }
         tidier.recycle(keeper);
+        tidier.look_for_orphans(shared);
     }
 }
 
@@ -82,7 +95,31 @@ pub(super) fn remove_doomed(shared: &Shared) {
     }
 }
 
+/// Does at once what the thread would do over time. The thread must have nothing to do.
+#[cfg(test)]
+pub(super) fn tidy_once(keeper: &Keeper) {
+    let mut tidier = Tidier::default();
+    tidier.merge(keeper);
+    tidier.collect(keeper);
+    while !tidier.leaving.is_empty() {
+        tidier.recycle(keeper);
+    }
+}
+
 impl Tidier {
+    /// Removes now and then what was staged and never committed.
+    fn look_for_orphans(&mut self, shared: &Shared) {
+        let walked = *self.walked.get_or_insert_with(Instant::now);
+        if walked.elapsed() < WALK_EVERY {
+            return;
+        }
+        self.walked = Some(Instant::now());
+        shared.shards.discard_stale(STAGED_MAX);
+        if let Err(error) = remove_orphans(shared, YOUNG) {
+            tracing::warn!(%error, "the walk over shard files was cut short");
+        }
+    }
+
     /// Merges runs as long as there are some worth it.
     fn merge(&mut self, keeper: &Keeper) {
         loop {

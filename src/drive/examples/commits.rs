@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use drive::{Commit, Drive, Fence, Identity, LocalDrive, Options, Register, Row, SettleMark, Settles};
+use drive::{
+    Commit, Drive, Fence, Identity, LocalDrive, Options, Register, Row, SettleMark, Settles,
+};
 use types::{
     BucketId, DataId, DeploymentId, DriveId, Epoch, Etag, Geometry, Head, Kind, ObjectKey, Order,
     Placed, Slot, StorageClass, Timestamp, VersionId,
@@ -18,7 +20,10 @@ use types::{
 const FRAME_LEN: usize = 32 + 2048;
 
 fn main() {
-    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(3);
+    let seconds = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -28,7 +33,9 @@ fn main() {
     for drives in [1, 4] {
         for clients in [1, 16, 64] {
             let (rate, cpu, batch) = run(&runtime, drives, clients, Duration::from_secs(seconds));
-            report(&format!("{drives:>6}  {clients:>7}  {rate:>9.0}  {cpu:>19.1}  {batch:>13.1}"));
+            report(&format!(
+                "{drives:>6}  {clients:>7}  {rate:>9.0}  {cpu:>19.1}  {batch:>13.1}"
+            ));
         }
     }
 }
@@ -38,7 +45,12 @@ fn report(line: &str) {
     println!("{line}");
 }
 
-fn run(runtime: &tokio::runtime::Runtime, count: u8, clients: u64, time: Duration) -> (f64, f64, f64) {
+fn run(
+    runtime: &tokio::runtime::Runtime,
+    count: u8,
+    clients: u64,
+    time: Duration,
+) -> (f64, f64, f64) {
     let root = Path::new("commits-bench");
     let _ = std::fs::remove_dir_all(root);
     let drives: Arc<[LocalDrive]> = (0..count).map(|place| open(root, place)).collect();
@@ -60,11 +72,18 @@ fn run(runtime: &tokio::runtime::Runtime, count: u8, clients: u64, time: Duratio
     });
     let (cpu, elapsed) = (cpu_time() - cpu, begun.elapsed());
     let commits = (sequence.load(Ordering::Relaxed) - 1) as f64;
-    let batches = drives.iter().map(|drive| drive.stats().batches).sum::<u64>() as f64;
+    let batches = drives
+        .iter()
+        .map(|drive| drive.stats().batches)
+        .sum::<u64>() as f64;
     drop(drives);
     let _ = std::fs::remove_dir_all(root);
     let per_drive = commits * f64::from(count);
-    (commits / elapsed.as_secs_f64(), cpu.as_secs_f64() * 1e6 / per_drive, per_drive / batches)
+    (
+        commits / elapsed.as_secs_f64(),
+        cpu.as_secs_f64() * 1e6 / per_drive,
+        per_drive / batches,
+    )
 }
 
 fn open(root: &Path, place: u8) -> LocalDrive {
@@ -103,7 +122,11 @@ async fn put(drives: &[LocalDrive], sequence: u64) {
         placed: Placed::Inline,
         data: DataId::from_bytes(order.to_bytes()),
     };
-    let row = Arc::new(Row { head, files: Arc::new([]), tail: Bytes::from(vec![3; 80]) });
+    let row = Arc::new(Row {
+        head,
+        files: Arc::new([]),
+        tail: Bytes::from(vec![3; 80]),
+    });
     let frame = Bytes::from(vec![5; FRAME_LEN]);
     let commits: Vec<_> = drives
         .iter()
@@ -122,7 +145,12 @@ async fn put(drives: &[LocalDrive], sequence: u64) {
     if sequence % 1000 == 0 {
         for drive in drives {
             drive.settle(Settles {
-                marks: vec![SettleMark { slot, epoch, settled: sequence, complete: sequence }],
+                marks: vec![SettleMark {
+                    slot,
+                    epoch,
+                    settled: sequence,
+                    complete: sequence,
+                }],
                 ..Settles::default()
             });
         }
@@ -132,7 +160,15 @@ async fn put(drives: &[LocalDrive], sequence: u64) {
 /// What this process has used of all processors.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let fields = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     Duration::from_millis(ticks * 10)
 }

@@ -1,0 +1,343 @@
+//! What restarts and damage leave.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+use proptest::test_runner::{Config, TestRunner};
+
+use super::batch::{self, ALIGN, HEADER_LEN};
+use super::segment::file_name;
+use super::tests::{
+    commit, formatted, identity, opened, put, runtime, sequences, settle, try_rows,
+};
+use super::{LocalDrive, Options, Standing};
+use crate::contract::{Drive, Error, Status};
+use crate::files::Scratch;
+
+fn segment(scratch: &Scratch, id: u64) -> PathBuf {
+    scratch.path().join("index/log").join(file_name(id))
+}
+
+/// Where each batch of the first segment begins and ends.
+fn batches(path: &Path) -> Vec<(usize, usize)> {
+    let bytes = fs::read(path).unwrap();
+    let mut found = Vec::new();
+    let mut at = ALIGN;
+    while let Some(batch) = batch::open(&bytes[at..]) {
+        let len = batch.header.len as usize;
+        found.push((at, at + len));
+        at += len;
+    }
+    found
+}
+
+/// A drive with one batch a key, `key 1` to `key 5`, stopped without a flush.
+fn five_batches() -> (Scratch, PathBuf, Vec<(usize, usize)>) {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        for sequence in 1..=5 {
+            put(&drive, &format!("key {sequence}"), sequence, 50).await;
+        }
+    });
+    drop(drive);
+    let log = segment(&scratch, 1);
+    let found = batches(&log);
+    assert_eq!(found.len(), 5);
+    (scratch, log, found)
+}
+
+/// A log is put back as it was.
+fn restore(scratch: &Scratch, kept: &BTreeMap<PathBuf, Vec<u8>>) {
+    let index = scratch.path().join("index");
+    fs::remove_dir_all(&index).unwrap();
+    for (path, bytes) in kept {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    fs::create_dir_all(index.join("runs")).unwrap();
+}
+
+fn keep(scratch: &Scratch) -> BTreeMap<PathBuf, Vec<u8>> {
+    let index = scratch.path().join("index");
+    let found = scratch
+        .listing()
+        .into_iter()
+        .map(|name| scratch.path().join(name));
+    let files = found.filter(|path| path.starts_with(&index) && path.is_file());
+    files
+        .map(|path| {
+            // The batches of these tests are few: what lies behind them is zeros.
+            let mut bytes = fs::read(&path).unwrap();
+            let end = bytes
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1);
+            let len = bytes.len();
+            bytes.truncate(end.next_multiple_of(ALIGN).min(len));
+            (path, bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn a_torn_last_batch_is_cut_wherever_it_was_torn() {
+    let (scratch, log, found) = five_batches();
+    let (from, to) = found[4];
+    let bytes = fs::read(&log).unwrap();
+    let cuts = (from..from + HEADER_LEN + 400)
+        .step_by(7)
+        .chain([from + 1, to - 1]);
+    for cut in cuts {
+        let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        file.write_all_at(&vec![0; to - cut], cut as u64).unwrap();
+        let drive = opened(scratch.path());
+        assert_eq!(drive.status(), Status::Online, "cut at {cut}");
+        runtime().block_on(async {
+            assert_eq!(sequences(&drive, "key 4").await, [4]);
+            // Zeros at the end of the batch are padding: then it is whole.
+            let last = sequences(&drive, "key 5").await;
+            let whole = bytes[cut..to].iter().all(|byte| *byte == 0);
+            assert_eq!(last.is_empty(), !whole, "cut at {cut}");
+            if !whole {
+                assert_eq!(drive.positions().0, 4);
+                put(&drive, "key 5", 5, 50).await;
+            }
+        });
+        drop(drive);
+        // What was put instead is the same batch, byte for byte, but for its fresh fence.
+        file.write_all_at(&bytes[from..to], from as u64).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_byte_before_a_later_batch_is_damage() {
+    let (scratch, log, found) = five_batches();
+    let kept = keep(&scratch);
+    for (number, (from, to)) in found.iter().enumerate().take(4) {
+        for at in (*from..*from + HEADER_LEN + 420)
+            .step_by(11)
+            .chain([to - 1])
+        {
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .read(true)
+                .open(&log)
+                .unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at as u64).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x20], at as u64).unwrap();
+            let drive = opened(scratch.path());
+            assert_eq!(drive.status(), Status::Joining, "batch {number}, byte {at}");
+            runtime().block_on(async {
+                for key in 1..=5u64 {
+                    let rows = sequences(&drive, &format!("key {key}")).await;
+                    let lost = key == number as u64 + 1;
+                    assert_eq!(rows.is_empty(), lost, "key {key}, byte {at}");
+                }
+            });
+            drop(drive);
+            assert_eq!(opened(scratch.path()).status(), Status::Joining, "for good");
+            restore(&scratch, &kept);
+        }
+    }
+}
+
+#[test]
+fn a_lost_segment_or_manifest_is_damage() {
+    let (scratch, log, _) = five_batches();
+    let kept = keep(&scratch);
+    let manifests = || -> Vec<PathBuf> {
+        let names = fs::read_dir(scratch.path().join("index")).unwrap();
+        let paths = names.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_file()).collect()
+    };
+    type Change<'c> = &'c dyn Fn();
+    let ways: [Change<'_>; 5] = [
+        &|| fs::remove_file(&log).unwrap(),
+        &|| fs::write(&log, b"").unwrap(),
+        &|| {
+            manifests()
+                .iter()
+                .for_each(|path| fs::remove_file(path).unwrap())
+        },
+        &|| {
+            manifests()
+                .iter()
+                .for_each(|path| fs::write(path, b"junk").unwrap())
+        },
+        &|| {
+            let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+            file.write_all_at(&[9], 30).unwrap();
+        },
+    ];
+    for (way, damage) in ways.iter().enumerate() {
+        damage();
+        let drive = opened(scratch.path());
+        assert_eq!(drive.status(), Status::Joining, "way {way}");
+        runtime().block_on(async { put(&drive, "new", 9, 10).await });
+        drop(drive);
+        let drive = opened(scratch.path());
+        runtime().block_on(async { assert_eq!(sequences(&drive, "new").await, [9]) });
+        drop(drive);
+        restore(&scratch, &kept);
+    }
+    assert_eq!(opened(scratch.path()).status(), Status::Online);
+}
+
+#[test]
+fn a_flip_in_a_row_that_was_flushed_is_seen_and_healed() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        put(&drive, "a", 1, 50).await;
+        put(&drive, "b", 2, 50).await;
+    });
+    drive.close();
+    drop(drive);
+    let log = segment(&scratch, 1);
+    let (from, _) = batches(&log)[0];
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    // The tail of the row.
+    let bytes = fs::read(&log).unwrap();
+    let tail = b"tail of 1";
+    let found = bytes
+        .windows(tail.len())
+        .position(|window| window == tail)
+        .unwrap();
+    assert!(found > from);
+    file.write_all_at(b"X", found as u64).unwrap();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        assert_eq!(drive.status(), Status::Online);
+        let rows = try_rows(&drive, "a").await;
+        assert_eq!(rows, Err(Error::Corrupt("row has a wrong hash")));
+        assert_eq!(sequences(&drive, "b").await, [2]);
+        assert_eq!(drive.stats().corrupt_reads, 1);
+        put(&drive, "a", 1, 50).await;
+        assert_eq!(sequences(&drive, "a").await, [1], "healed");
+    });
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put { key: u8, len: u16 },
+    Settle,
+    Reopen,
+    Close,
+    Flush,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        20 => (0..40u8, any::<u16>()).prop_map(|(key, len)| Step::Put { key, len }),
+        3 => Just(Step::Settle),
+        1 => prop_oneof![Just(Step::Reopen), Just(Step::Close), Just(Step::Flush)],
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// Overwrites, settles and restarts at random: each key shows its last put, whole.
+#[test]
+fn any_history_of_restarts_and_flushes_keeps_the_newest() {
+    let config = Config {
+        cases: 24,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let runtime = runtime();
+    let run = |history: Vec<Step>| {
+        let scratch = formatted();
+        let mut drive = opened(scratch.path());
+        let mut newest = BTreeMap::new();
+        for (sequence, step) in (1u64..).zip(history) {
+            match step {
+                Step::Put { key, len } => {
+                    let key = format!("key {key}");
+                    runtime.block_on(put(&drive, &key, sequence, usize::from(len)));
+                    newest.insert(key, sequence);
+                }
+                Step::Settle => settle(&drive, sequence),
+                Step::Reopen => {
+                    drop(drive);
+                    drive = opened(scratch.path());
+                }
+                Step::Close => {
+                    drive.close();
+                    drop(drive);
+                    drive = opened(scratch.path());
+                }
+                Step::Flush => drive.flush(),
+            }
+        }
+        runtime.block_on(async {
+            for (key, sequence) in &newest {
+                let found = sequences(&drive, key).await;
+                assert_eq!(found.first(), Some(sequence), "{key}: {found:?}");
+            }
+        });
+        Ok(())
+    };
+    TestRunner::new(config).run(&steps(), run).unwrap();
+}
+
+/// Overwrites far beyond the log's live size: segments are collected, and nothing live is lost.
+#[test]
+fn overwrites_give_their_space_back() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    let runtime = runtime();
+    let mut newest = BTreeMap::new();
+    // Ten keys stay as they are, spread over the first segment.
+    runtime.block_on(async {
+        for sequence in 1..=4000u64 {
+            let (key, len) = match sequence % 400 {
+                0 => (format!("stays {sequence}"), 5_000),
+                _ => (format!("key {}", sequence % 7), 100_000),
+            };
+            put(&drive, &key, sequence, len).await;
+            newest.insert(key, sequence);
+            settle(&drive, sequence);
+        }
+    });
+    // Nothing is given up before the one but last manifest can do without.
+    for _ in 0..3 {
+        drive.flush();
+        runtime.block_on(put(&drive, "more", 5000, 10));
+    }
+    drive.tidy();
+    let stats = drive.stats();
+    assert!(stats.log_bytes <= 256 << 20, "{stats:?} after 400 MB");
+    let check = |drive: &LocalDrive| {
+        runtime.block_on(async {
+            for (key, sequence) in &newest {
+                assert_eq!(sequences(drive, key).await, [*sequence], "{key}");
+            }
+        });
+    };
+    check(&drive);
+    drop(drive);
+    check(&opened(scratch.path()));
+}
+
+#[test]
+fn a_damaged_drive_is_rebuilt_and_votes_again() {
+    let (scratch, log, found) = five_batches();
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_all_at(&[0xff; 8], found[1].0 as u64 + 300)
+        .unwrap();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        let again = commit("key 2", 2, 50);
+        drive.commit(again).await.unwrap();
+        drive.set_standing(Standing::Voting).await.unwrap();
+    });
+    drop(drive);
+    let drive = LocalDrive::open(scratch.path(), &identity(), &Options::default()).unwrap();
+    // The damaged batch lies before the manifest that was written when it was found.
+    assert_eq!(drive.status(), Status::Online);
+    runtime().block_on(async { assert_eq!(sequences(&drive, "key 2").await, [2]) });
+}
