@@ -142,7 +142,7 @@ async fn put(drives: &[LocalDrive], sequence: u64) {
     for commit in commits {
         commit.await.expect("a commit");
     }
-    if sequence % 1000 == 0 {
+    if sequence.is_multiple_of(1000) {
         for drive in drives {
             drive.settle(Settles {
                 marks: vec![SettleMark {
