@@ -60,7 +60,7 @@ impl Group {
     /// Everything that some drive holds.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
         let rows = |held| match held {
-            &Held::Rows(ref rows) => rows.as_slice(),
+            Held::Rows(rows) => rows.as_slice(),
             &Held::Unreadable | &Held::Away => &[],
         };
         self.rows.iter().flat_map(rows)
