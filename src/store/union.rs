@@ -59,10 +59,12 @@ impl Group {
 
     /// Everything that some drive holds.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
-        let rows = |held| match held {
-            Held::Rows(rows) => rows.as_slice(),
-            &Held::Unreadable | &Held::Away => &[],
-        };
+        fn rows(held: &Held) -> &[drive::RowAnswer] {
+            match held {
+                Held::Rows(rows) => rows.as_slice(),
+                Held::Unreadable | Held::Away => &[],
+            }
+        }
         self.rows.iter().flat_map(rows)
     }
 }
