@@ -59,7 +59,7 @@ impl Group {
 
     /// Everything that some drive holds.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
-        fn rows(held: &Held) -> &[drive::RowAnswer] {
+        fn rows(held: &Held) -> &[Head] {
             match held {
                 Held::Rows(rows) => rows.as_slice(),
                 Held::Unreadable | Held::Away => &[],
