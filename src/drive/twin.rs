@@ -41,6 +41,8 @@ pub enum Fault {
     /// Answers nothing until mended: requests wait in order, and happen even if nobody waits for
     /// their answers any more.
     Stall,
+    /// Commits wait in order until mended, and other requests overtake them.
+    LateCommits,
     /// Acknowledges writes that a crash undoes; mending it makes them durable.
     Lie,
 }
@@ -98,13 +100,14 @@ impl Twin {
         }
     }
 
-    /// Ends a fault. After [`Fault::Stall`], all that waits happens now, in order.
+    /// Ends a fault. After [`Fault::Stall`] and [`Fault::LateCommits`], all that waits happens
+    /// now, in order.
     pub fn mend(&self, fault: Fault) {
         let mut state = self.state.lock();
         state.faults.remove(&fault);
         match fault {
             Fault::Lie => state.truth = None,
-            Fault::Stall => {
+            Fault::Stall | Fault::LateCommits => {
                 while let Some(waiting) = state.waiting.pop_front() {
                     waiting(&mut state);
                 }
@@ -170,8 +173,17 @@ impl Twin {
         &self,
         request: impl FnOnce(&mut State) -> Result<T, Error> + Send + 'static,
     ) -> Reply<T> {
+        self.answer_unless(&[Fault::Stall], request)
+    }
+
+    /// Does it now, or once none of these faults is on.
+    fn answer_unless<T: Send + 'static>(
+        &self,
+        faults: &[Fault],
+        request: impl FnOnce(&mut State) -> Result<T, Error> + Send + 'static,
+    ) -> Reply<T> {
         let mut state = self.state.lock();
-        if !state.faults.contains(&Fault::Stall) {
+        if !faults.iter().any(|fault| state.faults.contains(fault)) {
             return Box::pin(ready(request(&mut state)));
         }
         let (sender, receiver) = oneshot::channel();
@@ -250,7 +262,10 @@ impl Drive for Twin {
         } else {
             Access::Write
         };
-        self.answer(move |state| state.check(access).and_then(|()| state.disk.commit(commit)))
+        let late = [Fault::Stall, Fault::LateCommits];
+        self.answer_unless(&late, move |state| {
+            state.check(access).and_then(|()| state.disk.commit(commit))
+        })
     }
 
     fn rows(&self, request: RowsRequest) -> Reply<Rows> {

@@ -59,7 +59,7 @@ pub(crate) async fn decide(
         match touch {
             Touch::Decided(history) => return Ok(Decided { history, asked }),
             Touch::Finish { head, holders } => {
-                recommit(set, pass, fence, register, &head, holders).await?;
+                recommit(set, pass, (fence, epoch), register, &head, holders).await?;
             }
             Touch::Widen => want = Want::All,
             Touch::Conflict(order) => {

@@ -98,7 +98,8 @@ impl Patient<'_> {
             Touch::Decided(history) => history,
             Touch::Finish { head, holders } => {
                 let register = &self.whose.register;
-                recommit(self.set, self.pass, fence, register, &head, holders).await?;
+                let lease = (fence, epoch);
+                recommit(self.set, self.pass, lease, register, &head, holders).await?;
                 return Ok(true);
             }
             Touch::Conflict(order) => {

@@ -1,4 +1,4 @@
-//! Writing rows and shards again where they are lacking: the same order, the same bytes.
+//! Writing rows and shards again where they are lacking: the same bytes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use quorum::Places;
-use types::{Head, Kind, Placed, Slot};
+use types::{Epoch, Head, Kind, Placed, Slot};
 
 use crate::commit::{InFlight, Parcel};
 use crate::error::Error;
@@ -18,12 +18,15 @@ use crate::properties::{Extent, Properties};
 use crate::set::ErasureSet;
 use crate::shards::compute;
 
-/// Commits a row again, same order and data, under a new fence, until W drives have it
-/// (rule 3b). `holders` are known to have it. It is a commit in flight like any other (rule 4).
+/// Commits a row again until W drives have it (rule 3b): all as it was, but for the next order of
+/// this lease if it has one of an older lease. Under its old order it would stay below what a
+/// holder in between ordered after it had found the row void, and that could still be finished
+/// after this one was shown (way 14). `holders` are known to have it. It is a commit in flight
+/// like any other (rule 4).
 pub(crate) async fn recommit(
     set: &Arc<ErasureSet>,
     pass: &Pass,
-    fence: Fence,
+    (fence, lease): (Fence, Epoch),
     register: &Arc<Register>,
     head: &Head,
     holders: Places,
@@ -33,7 +36,12 @@ pub(crate) async fn recommit(
         slot: fence.slot,
     };
     let all = Places::all(set.len());
-    let parcel = write_again(set, fence, &whose, head, holders, all).await?;
+    let mut parcel = write_again(set, fence, &whose, head, holders, all).await?;
+    if head.order.epoch != lease {
+        let mut row = Row::clone(&parcel.row);
+        row.head.order = set.holder.issue(fence.slot, lease)?;
+        parcel.row = Arc::new(row);
+    }
     InFlight::send(set, Some(pass.clone()), parcel)
         .acknowledged()
         .await

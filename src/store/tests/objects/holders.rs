@@ -100,3 +100,43 @@ async fn a_new_grant_of_the_same_process_takes_the_slot_back() {
     let order = find(&one, "k").await.unwrap().head.order;
     assert_eq!(order.epoch, types::Epoch::new(0, 3));
 }
+
+/// Way 14, with three leases: what is finished needs an order of the lease that finishes it. With
+/// the order it had, the put of the second holder, which had found nothing there, would be the
+/// newer one, and be finished after the first was shown.
+#[tokio::test(start_paused = true)]
+async fn what_was_finished_and_shown_is_not_replaced_by_what_was_ordered_in_between() {
+    for size in [20, 100 << 10] {
+        let rig = Rig::new(1, 2);
+        let pause = || tokio::time::sleep(std::time::Duration::from_millis(300));
+        let (first, second) = (content(size, 1), content(size, 2));
+        let try_new = |epoch: u64, bytes: &[u8]| {
+            let (store, bytes) = (rig.store(epoch), bytes.to_vec());
+            tokio::spawn(async move { put_new(&store, "k", &bytes).await })
+        };
+        // The first holder's put reaches one drive; the second holder does not see it.
+        rig.twins[..2]
+            .iter()
+            .for_each(|twin| twin.fail(Fault::LateCommits));
+        let one = try_new(1, &first);
+        pause().await;
+        rig.twins[2].fail(Fault::LateCommits);
+        let two = try_new(2, &second);
+        pause().await;
+        // The third one does, finishes it and shows it.
+        rig.twins[0].fail(Fault::Offline);
+        let third = rig.store(3);
+        let shown = tokio::spawn(async move { get(&third, "k").await });
+        pause().await;
+        rig.twins[1..]
+            .iter()
+            .for_each(|twin| twin.mend(Fault::LateCommits));
+        assert_eq!(shown.await.unwrap(), Ok(first.clone()));
+        // Now the second holder's put reaches a drive.
+        rig.twins[0].mend(Fault::Offline);
+        rig.twins[0].mend(Fault::LateCommits);
+        assert!(one.await.unwrap().is_err() && two.await.unwrap().is_err());
+        calm().await;
+        assert_eq!(get(&rig.store(4), "k").await, Ok(first));
+    }
+}
