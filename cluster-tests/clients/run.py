@@ -20,6 +20,7 @@ import object_checks  # noqa: E402,F401
 import project_checks  # noqa: E402,F401
 import race_checks  # noqa: E402,F401
 import tool_checks  # noqa: E402,F401
+import version_checks  # noqa: E402,F401
 from harness import BINARY, CHECKS, Server, equal  # noqa: E402
 
 

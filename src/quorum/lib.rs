@@ -28,7 +28,7 @@ pub use ballot::{Ballot, Sighting, Want};
 pub use collect::{Discardable, discardable, may_collect};
 pub use heal::{HealPlan, Shard, heal};
 pub use history::{Decided, History};
-pub use list::{Listing, list};
+pub use list::{Listing, list, list_versions};
 pub use places::Places;
 pub use read::{ReadDecision, VersionsDecision, read, read_versions, reasked};
 pub use sequencer::Sequencer;

@@ -6,7 +6,7 @@ use ledger::{Command, Versioning};
 use s3wire::{
     ErrorCode, GetAbsentConfiguration, ListBuckets, ListedBucket, OnBucket, S3Error, TagSet, Tagged,
 };
-use store::{ListRequest, Properties};
+use store::{ListRequest, Properties, VersionsRequest};
 use types::{BucketId, Timestamp};
 
 use crate::answer::Answer;
@@ -66,7 +66,8 @@ pub(crate) fn head(door: &Door, op: &OnBucket, call: &Call) -> Result<Answer, S3
 
 /// Deletes a bucket: no new object begins, then it is looked through, then it is gone or back.
 pub(crate) async fn delete(door: &Door, op: &OnBucket, call: &Call) -> Result<Answer, S3Error> {
-    let id = call.bucket(&op.bucket)?.id();
+    let bucket = call.bucket(&op.bucket)?;
+    let (id, versioning) = (bucket.id(), bucket.versioning);
     let name = op.bucket.as_str().to_owned();
     let propose = async |command| {
         door.ledger
@@ -94,22 +95,33 @@ pub(crate) async fn delete(door: &Door, op: &OnBucket, call: &Call) -> Result<An
     .await?;
     match found {
         Ok(true) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
-        Ok(false) => Err(ErrorCode::BucketNotEmpty.into()),
+        Ok(false) if versioning == Versioning::Off => Err(ErrorCode::BucketNotEmpty.into()),
+        Ok(false) => Err(S3Error::new(
+            ErrorCode::BucketNotEmpty,
+            "The bucket you tried to delete is not empty. You must delete all versions in the \
+             bucket.",
+        )),
         Err(error) => Err(error),
     }
 }
 
+/// Whether nothing is left, not even an old version or a delete marker. Uploads that were never
+/// completed do not count, as in S3.
 async fn is_empty(door: &Door, bucket: BucketId) -> Result<bool, S3Error> {
-    let request = ListRequest {
+    let keys = ListRequest {
         bucket,
         prefix: String::new(),
         after: None,
         delimiter: None,
         entries_max: 1,
     };
+    let request = VersionsRequest {
+        keys,
+        after_version: None,
+    };
     let page = door
         .store
-        .list(&request)
+        .list_versions(&request)
         .await
         .map_err(|error| of_store(&error))?;
     Ok(page.entries.is_empty())
@@ -133,6 +145,28 @@ pub(crate) fn versioning(op: &OnBucket, call: &Call) -> Result<Answer, S3Error> 
         StatusCode::OK,
         s3wire::versioning_configuration(versioning),
     ))
+}
+
+pub(crate) async fn put_versioning(
+    door: &Door,
+    op: OnBucket,
+    call: Call,
+) -> Result<Answer, S3Error> {
+    call.bucket(&op.bucket)?;
+    let document = call.body(Properties::default())?.document().await?;
+    let versioning = match s3wire::parse_versioning(&document)? {
+        s3wire::Versioning::Enabled => Versioning::Enabled,
+        s3wire::Versioning::Suspended => Versioning::Suspended,
+    };
+    let command = Command::SetVersioning {
+        name: op.bucket.as_str().to_owned(),
+        versioning,
+    };
+    door.ledger
+        .propose(command)
+        .await
+        .map_err(|error| of_ledger(&error))?;
+    Ok(Answer::empty(StatusCode::OK))
 }
 
 pub(crate) fn tagging(op: &OnBucket, call: &Call) -> Result<Answer, S3Error> {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use auth::{Denied, Identity, Permit, RequestView, Verified, authorize};
 use http::header::{CONNECTION, HeaderName, SERVER};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::{Bucket, Ledger, State};
 use s3wire::{BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
@@ -136,14 +136,10 @@ impl Door {
     pub async fn call(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (head, incoming) = request.into_parts();
         let request_id = request_id();
-        let head_only = head.method == Method::HEAD;
         let mut operation = Operation("Unknown");
         let answered = self.answer(&head, incoming, &mut operation).await;
-        let mut answer = match answered {
-            Ok(answer) => answer,
-            Err(error) => refuse(&error, &head, &request_id, head_only),
-        };
-        answer = answer
+        let answer = answered.unwrap_or_else(Answer::refusal);
+        let answer = explained(answer, &head, &request_id)
             .with(REQUEST_ID, &request_id)
             .with(HOST_ID, &self.owner.id)
             .with(SERVER, "Sarsen");
@@ -211,6 +207,7 @@ impl Door {
             Op::DeleteBucket(op) => bucket::delete(self, &op, &call).await,
             Op::GetBucketLocation(op) => bucket::location(self, &op, &call),
             Op::GetBucketVersioning(op) => bucket::versioning(&op, &call),
+            Op::PutBucketVersioning(op) => bucket::put_versioning(self, op, call).await,
             Op::GetBucketTagging(op) => bucket::tagging(&op, &call),
             Op::PutBucketTagging(op) => bucket::put_tagging(self, op, call).await,
             Op::DeleteBucketTagging(op) => bucket::delete_tagging(self, &op, &call).await,
@@ -218,6 +215,7 @@ impl Door {
             Op::GetAbsentConfiguration(op) => bucket::absent(&op, &call),
             Op::ListObjects(op) => list::objects(self, &op, &call).await,
             Op::ListObjectsV2(op) => list::objects_v2(self, &op, &call).await,
+            Op::ListObjectVersions(op) => list::versions(self, &op, &call).await,
             Op::DeleteObjects(op) => object::delete_many(self, &op, call).await,
             Op::GetObject(op) => object::get(self, &op, &call).await,
             Op::HeadObject(op) => object::head(self, &op, &call).await,
@@ -229,14 +227,13 @@ impl Door {
 }
 
 /// Renders an error. A request that may have a body left unread ends its connection.
-fn refuse(error: &S3Error, head: &Parts, request_id: &str, head_only: bool) -> Answer {
-    let status = error.code.status();
-    let bodyless = head_only || status == StatusCode::NOT_MODIFIED;
-    let answer = if bodyless {
-        Answer::empty(status)
-    } else {
-        Answer::xml(status, error.to_xml(head.uri.path(), request_id, ""))
+fn explained(mut answer: Answer, head: &Parts, request_id: &str) -> Answer {
+    let Some(error) = answer.take_refusal() else {
+        return answer;
     };
+    if head.method != Method::HEAD && error.code != ErrorCode::NotModified {
+        answer = answer.with_document(error.to_xml(head.uri.path(), request_id, ""));
+    }
     match head.method {
         Method::PUT | Method::POST => answer.with(CONNECTION, "close"),
         _ => answer,

@@ -6,7 +6,7 @@ use s3wire::{ErrorCode, S3Error};
 pub(crate) fn of_store(error: &store::Error) -> S3Error {
     use store::Error;
     let code = match error {
-        Error::NoSuchKey | Error::DeleteMarker(_) => ErrorCode::NoSuchKey,
+        Error::NoSuchKey | Error::DeleteMarker { .. } => ErrorCode::NoSuchKey,
         Error::NoSuchVersion => ErrorCode::NoSuchVersion,
         Error::NoSuchUpload => ErrorCode::NoSuchUpload,
         Error::InvalidPart(_) => ErrorCode::InvalidPart,

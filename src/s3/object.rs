@@ -4,7 +4,7 @@ use auth::{Action, Denied, Resource, authorize};
 use futures_util::StreamExt;
 use http::StatusCode;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED,
 };
 use s3wire::{
@@ -13,7 +13,7 @@ use s3wire::{
     WriteConditions,
 };
 use store::{Delete, Expect, Found, Properties, Put, Tags, Versioning, WriteError};
-use types::{BucketName, ByteRange, ObjectKey, Order, VersionId};
+use types::{BucketName, ByteRange, ObjectKey, VersionId};
 
 use crate::answer::Answer;
 use crate::body::algorithm_of;
@@ -127,18 +127,20 @@ struct Reading {
     found: Found,
     range: ByteRange,
     status: StatusCode,
+    /// Whether the bucket ever kept versions.
+    versioned: bool,
 }
 
 async fn read(
     door: &Door,
     op: &ReadObject,
     call: &Call,
+    method: &'static str,
 ) -> Result<Result<Reading, Answer>, S3Error> {
     let bucket = call.bucket(&op.bucket)?;
     let found = match door.store.find(bucket.id(), &op.key, op.version).await {
         Ok(found) => found,
-        Err(store::Error::DeleteMarker(version)) => return Ok(Err(marker(op, version))),
-        Err(error) => return Err(of_store(&error)),
+        Err(error) => return hidden(op.version, &error, method).map(Err),
     };
     let etag = found.head.etag.to_string();
     op.conditions.check(&etag, found.head.modified)?;
@@ -161,20 +163,33 @@ async fn read(
         found,
         range,
         status,
+        versioned: bucket.versioning != ledger::Versioning::Off,
     }))
 }
 
 /// A delete marker: not found if it is current, not allowed if it was asked for by name.
-fn marker(op: &ReadObject, version: VersionId) -> Answer {
-    let code = if op.version.is_some() {
-        ErrorCode::MethodNotAllowed
-    } else {
-        ErrorCode::NoSuchKey
+fn hidden(
+    asked: Option<VersionId>,
+    error: &store::Error,
+    method: &'static str,
+) -> Result<Answer, S3Error> {
+    let store::Error::DeleteMarker { version, modified } = error else {
+        return Err(of_store(error));
     };
-    let error = S3Error::from(code);
-    Answer::xml(code.status(), error.to_xml(op.key.as_str(), "", ""))
+    let answer = match asked {
+        None => Answer::refusal(ErrorCode::NoSuchKey.into()),
+        Some(_) => {
+            let error = S3Error::from(ErrorCode::MethodNotAllowed)
+                .with("Method", method)
+                .with("ResourceType", "DeleteMarker");
+            Answer::refusal(error)
+                .with(ALLOW, "DELETE")
+                .with(LAST_MODIFIED, &s3wire::http_date(*modified))
+        }
+    };
+    Ok(answer
         .with(DELETE_MARKER, "true")
-        .with(VERSION_ID, &version.to_string())
+        .with(VERSION_ID, &version.to_string()))
 }
 
 /// Everything about an object but its bytes.
@@ -197,7 +212,7 @@ fn described(mut answer: Answer, op: &ReadObject, reading: &Reading) -> Answer {
     for (name, value) in &properties.user {
         answer = answer.with_named(&format!("x-amz-meta-{name}"), value);
     }
-    if head.version != VersionId::Null || head.prev != Order::ZERO {
+    if reading.versioned {
         answer = answer.with(VERSION_ID, &head.version.to_string());
     }
     if !properties.tags.is_empty() {
@@ -241,7 +256,7 @@ fn overridden(mut answer: Answer, overrides: &ResponseOverrides) -> Answer {
 }
 
 pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
-    let reading = match read(door, op, call).await? {
+    let reading = match read(door, op, call, "GET").await? {
         Ok(reading) => reading,
         Err(marker) => return Ok(marker),
     };
@@ -260,8 +275,8 @@ pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Ans
 }
 
 pub(crate) async fn head(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
-    match read(door, op, call).await? {
-        Err(marker) => Ok(marker.without_body()),
+    match read(door, op, call, "HEAD").await? {
+        Err(marker) => Ok(marker),
         Ok(reading) => {
             let answer = described(Answer::empty(reading.status), op, &reading);
             Ok(answer.with_length(reading.range.len()))

@@ -1,6 +1,6 @@
 //! Why the store did not do what was asked.
 
-use types::{BucketId, NameError};
+use types::{BucketId, NameError, Timestamp, VersionId};
 
 /// What a request ends with when it does not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,9 +8,14 @@ pub enum Error {
     /// There is no such object: a read quorum says so.
     #[error("no such key")]
     NoSuchKey,
-    /// The key's newest version is a delete marker.
-    #[error("the newest version is a delete marker")]
-    DeleteMarker(types::VersionId),
+    /// The version asked for, or the newest one, is a delete marker.
+    #[error("the version is a delete marker")]
+    DeleteMarker {
+        /// The marker's version id.
+        version: VersionId,
+        /// When it was made.
+        modified: Timestamp,
+    },
     /// There is no such version.
     #[error("no such version")]
     NoSuchVersion,

@@ -56,7 +56,10 @@ impl ErasureSet {
         };
         let (head, asked) = found.ok_or_else(missing)?;
         if head.kind == Kind::Marker {
-            return Err(Error::DeleteMarker(head.version));
+            return Err(Error::DeleteMarker {
+                version: head.version,
+                modified: head.modified,
+            });
         }
         let row = self.row(spot, &head, &asked).await?;
         let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;

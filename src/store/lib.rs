@@ -29,6 +29,7 @@ mod set;
 mod shards;
 mod store;
 mod union;
+mod versions;
 mod walk;
 mod writers;
 
@@ -44,5 +45,6 @@ pub use properties::{Checksum, ChecksumKind, Extent, Properties};
 pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
 pub use set::SetConfig;
 pub use store::Store;
+pub use versions::{ListedVersion, VersionsPage, VersionsRequest};
 pub use walk::{Census, Walk};
 pub use writers::BucketPass;

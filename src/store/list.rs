@@ -1,4 +1,6 @@
 //! Lists: ordered scans of a read quorum of each set, merged; no state between pages.
+//!
+//! What a list shows of a key is its [`View`]: the current object, or every version.
 
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use quorum::Listing;
 use types::{BucketId, Head, ObjectKey, Slot};
 
 use crate::error::Error;
+use crate::place::Spot;
 use crate::set::ErasureSet;
 
 /// What to list.
@@ -98,10 +101,52 @@ pub(crate) struct SetScan {
     scan: Scan,
 }
 
+/// What a list shows of a key.
+pub(crate) trait View {
+    /// What there is to show.
+    type Shown: Send;
+
+    /// The rows that decide it.
+    const WANT: Want;
+
+    /// Decides a key from the scans of a set's drives, by place.
+    fn decide<'a, I>(drives: usize, answers: &[Option<I>]) -> Listing<Self::Shown>
+    where
+        I: Iterator<Item = (&'a Head, bool)> + Clone;
+
+    /// Reads a key of which the scans do not tell.
+    fn ask(
+        set: &Arc<ErasureSet>,
+        spot: &Spot,
+    ) -> impl Future<Output = Result<Option<Self::Shown>, Error>> + Send;
+}
+
+/// Keys whose current version is an object.
+struct Current;
+
+impl View for Current {
+    type Shown = Head;
+    const WANT: Want = Want::Latest;
+
+    fn decide<'a, I>(drives: usize, answers: &[Option<I>]) -> Listing<Head>
+    where
+        I: Iterator<Item = (&'a Head, bool)> + Clone,
+    {
+        quorum::list(drives, answers)
+    }
+
+    async fn ask(set: &Arc<ErasureSet>, spot: &Spot) -> Result<Option<Head>, Error> {
+        let found = set.look(spot, Want::Latest).await?;
+        Ok(found
+            .map(|(head, _)| head)
+            .filter(|head| head.kind == types::Kind::Object))
+    }
+}
+
 /// A register with the rows of each drive, decided.
-pub(crate) struct Entry {
+pub(crate) struct Entry<T> {
     pub(crate) key: String,
-    pub(crate) listing: Listing,
+    pub(crate) listing: Listing<T>,
 }
 
 impl SetScan {
@@ -201,7 +246,7 @@ impl SetScan {
     }
 
     /// The next register, decided by rule 7. `None` at the end.
-    async fn next(&mut self) -> Result<Option<Entry>, Error> {
+    async fn next<V: View>(&mut self) -> Result<Option<Entry<V::Shown>>, Error> {
         self.refill().await?;
         let Some(first) = self
             .cursors
@@ -223,7 +268,7 @@ impl SetScan {
                 *answer = Some(rows.iter().map(|row| (&row.head, row.settled)));
             }
         }
-        let listing = quorum::list(self.set.len(), &answers);
+        let listing = V::decide(self.set.len(), &answers);
         drop(answers);
         for cursor in &mut self.cursors {
             if cursor.register() == Some(first.as_slice()) {
@@ -241,14 +286,25 @@ fn key_of(register: &[u8]) -> Option<&str> {
     std::str::from_utf8(name.get(..end)?).ok()
 }
 
+/// Where a list begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Behind the key that the request names.
+    Behind,
+    /// With it: only some of it was shown.
+    Within,
+}
+
 /// The scan that a request means.
-pub(crate) fn scan_of(request: &ListRequest, rows_max: usize) -> Scan {
+fn scan_of(request: &ListRequest, begin: Begin, want: Want) -> Scan {
     let prefix = Register::prefix(request.bucket, Space::Objects, &request.prefix);
     let start = match &request.after {
-        // The register of the key itself ends with NUL, so this is just past it.
         Some(after) if *after >= request.prefix => {
             let mut start = Register::prefix(request.bucket, Space::Objects, after);
-            start.push(1);
+            if begin == Begin::Behind {
+                // The register of the key itself ends with NUL, so this is just past it.
+                start.push(1);
+            }
             start
         }
         _ => prefix.clone(),
@@ -261,8 +317,8 @@ pub(crate) fn scan_of(request: &ListRequest, rows_max: usize) -> Scan {
         start,
         prefix,
         delimiter,
-        want: Want::Latest,
-        rows_max,
+        want,
+        rows_max: request.entries_max + 1,
     }
 }
 
@@ -275,22 +331,51 @@ fn past(mut prefix: Vec<u8>) -> Vec<u8> {
     prefix
 }
 
-/// One set's part of a list: what it would show, in order.
-struct Part {
-    scan: SetScan,
-    slot_of: SlotOf,
-    head: Option<Listed>,
+/// The next thing of a list, as its view shows it.
+pub(crate) enum Next<T> {
+    Key(String, T),
+    Prefix(String),
 }
 
-type SlotOf = Arc<dyn Fn(&ObjectKey) -> Slot + Send + Sync>;
+impl<T> Next<T> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Key(name, _) | Self::Prefix(name) => name,
+        }
+    }
+}
 
-impl Part {
+/// One set's part of a list: what it would show, in order.
+struct Part<V: View> {
+    scan: SetScan,
+    slot_of: SlotOf,
+    head: Option<Next<V::Shown>>,
+}
+
+pub(crate) type SlotOf = Arc<dyn Fn(&ObjectKey) -> Slot + Send + Sync>;
+
+impl<V: View> Part<V> {
+    async fn begin(
+        set: &Arc<ErasureSet>,
+        slot_of: SlotOf,
+        request: &ListRequest,
+        begin: Begin,
+    ) -> Result<Self, Error> {
+        let mut part = Self {
+            scan: SetScan::begin(set, scan_of(request, begin, V::WANT)).await?,
+            slot_of,
+            head: None,
+        };
+        part.advance(request).await?;
+        Ok(part)
+    }
+
     /// Moves to the next thing that this set shows.
     async fn advance(&mut self, request: &ListRequest) -> Result<(), Error> {
         self.head = None;
-        while let Some(entry) = self.scan.next().await? {
+        while let Some(entry) = self.scan.next::<V>().await? {
             let shown = match entry.listing {
-                Listing::Show(head) => Some(head),
+                Listing::Show(shown) => Some(shown),
                 Listing::Hide => None,
                 Listing::Ask => self.ask(request, &entry.key).await?,
             };
@@ -302,14 +387,14 @@ impl Part {
                     start.push(1);
                     self.scan.rewind(&start).await?;
                 }
-                (Some(head), None) => {
-                    self.head = Some(Listed::Key(entry.key, head));
+                (Some(shown), None) => {
+                    self.head = Some(Next::Key(entry.key, shown));
                     return Ok(());
                 }
                 (Some(_), Some(prefix)) => {
                     let start = past(Register::prefix(request.bucket, Space::Objects, prefix));
                     self.scan.seek(&start).await?;
-                    self.head = Some(Listed::Prefix(prefix.to_owned()));
+                    self.head = Some(Next::Prefix(prefix.to_owned()));
                     return Ok(());
                 }
             }
@@ -318,14 +403,10 @@ impl Part {
     }
 
     /// Reads one key as GET would.
-    async fn ask(&self, request: &ListRequest, key: &str) -> Result<Option<Head>, Error> {
+    async fn ask(&self, request: &ListRequest, key: &str) -> Result<Option<V::Shown>, Error> {
         let key = ObjectKey::parse(key)?;
         let register = Register::object(request.bucket, &key);
-        let spot = crate::place::Spot::bare(register, (self.slot_of)(&key));
-        let found = self.scan.set.look(&spot, Want::Latest).await?;
-        Ok(found
-            .map(|(head, _)| head)
-            .filter(|head| head.kind == types::Kind::Object))
+        V::ask(&self.scan.set, &Spot::bare(register, (self.slot_of)(&key))).await
     }
 }
 
@@ -336,61 +417,83 @@ fn common_prefix<'a>(request: &ListRequest, key: &'a str) -> Option<&'a str> {
     key.get(..end)
 }
 
+/// A list over all sets, in order.
+pub(crate) struct Merge<'a, V: View> {
+    request: &'a ListRequest,
+    parts: Vec<Part<V>>,
+}
+
+impl<'a, V: View> Merge<'a, V> {
+    pub(crate) async fn begin(
+        sets: &[Arc<ErasureSet>],
+        slot_of: &SlotOf,
+        request: &'a ListRequest,
+        begin: Begin,
+    ) -> Result<Self, Error> {
+        let parts = sets
+            .iter()
+            .map(|set| Part::begin(set, Arc::clone(slot_of), request, begin));
+        let parts = join_all(parts).await.into_iter();
+        Ok(Self {
+            request,
+            parts: parts.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The next key or common prefix. `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Next<V::Shown>>, Error> {
+        loop {
+            let heads = self.parts.iter().filter_map(|part| part.head.as_ref());
+            let Some(first) = heads.map(Next::name).min().map(str::to_owned) else {
+                return Ok(None);
+            };
+            let mut taken = None;
+            for part in &mut self.parts {
+                if part.head.as_ref().is_some_and(|head| head.name() == first) {
+                    taken = part.head.take();
+                    part.advance(self.request).await?;
+                }
+            }
+            if taken
+                .as_ref()
+                .is_some_and(|taken| !self.shown_before(taken))
+            {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// A common prefix that ends at or before the marker was shown on an earlier page.
+    fn shown_before(&self, next: &Next<V::Shown>) -> bool {
+        let (Next::Prefix(prefix), Some(after)) = (next, &self.request.after) else {
+            return false;
+        };
+        after.starts_with(prefix.as_str()) || after >= prefix
+    }
+}
+
 /// Lists over all sets.
 pub(crate) async fn list(
     sets: &[Arc<ErasureSet>],
-    slot_of: SlotOf,
+    slot_of: &SlotOf,
     request: &ListRequest,
 ) -> Result<ListPage, Error> {
     let mut page = ListPage::default();
     if request.entries_max == 0 {
         return Ok(page);
     }
-    let begin = |set: &Arc<ErasureSet>| {
-        let set = Arc::clone(set);
-        let slot_of = Arc::clone(&slot_of);
-        async move {
-            let scan = scan_of(request, request.entries_max + 1);
-            let scan = SetScan::begin(&set, scan).await?;
-            let mut part = Part {
-                scan,
-                slot_of,
-                head: None,
-            };
-            part.advance(request).await?;
-            Ok::<Part, Error>(part)
-        }
-    };
-    let mut parts = Vec::with_capacity(sets.len());
-    for part in join_all(sets.iter().map(begin)).await {
-        parts.push(part?);
-    }
-    loop {
-        let heads = parts.iter().filter_map(|part| part.head.as_ref());
-        let Some(first) = heads.map(Listed::name).min().map(str::to_owned) else {
-            return Ok(page);
-        };
-        // A common prefix that ends at or before the marker was shown on an earlier page.
-        let shown_before = |listed: &Listed| {
-            matches!(listed, Listed::Prefix(prefix)
-                if request.after.as_ref().is_some_and(|after| after.starts_with(prefix.as_str()) || after >= prefix))
-        };
-        let mut taken = None;
-        for part in &mut parts {
-            if part.head.as_ref().is_some_and(|head| head.name() == first) {
-                taken = part.head.take();
-                part.advance(request).await?;
-            }
-        }
-        let Some(taken) = taken.filter(|taken| !shown_before(taken)) else {
-            continue;
-        };
+    let mut merge = Merge::<Current>::begin(sets, slot_of, request, Begin::Behind).await?;
+    while let Some(next) = merge.next().await? {
         if page.entries.len() == request.entries_max {
             page.truncated = true;
             return Ok(page);
         }
-        page.entries.push(taken);
+        page.entries.push(match next {
+            Next::Key(key, head) => Listed::Key(key, head),
+            Next::Prefix(prefix) => Listed::Prefix(prefix),
+        });
     }
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ use crate::delete::{Delete, Deleted};
 use crate::error::{Error, WriteError};
 use crate::get::Found;
 use crate::heal::{Depth, Healed, heal};
-use crate::list::{ListPage, ListRequest, list};
+use crate::list::{ListPage, ListRequest, SlotOf, list};
 use crate::md5::Md5Lanes;
 use crate::place::Spot;
 use crate::put::{Body, Change, Put, Written};
 use crate::set::{ErasureSet, SetConfig, Shared};
+use crate::versions::{VersionsPage, VersionsRequest, list_versions};
 use crate::walk::Walk;
 use crate::writers::{BucketPass, Writers};
 
@@ -164,9 +165,17 @@ impl Store {
 
     /// Lists current objects.
     pub async fn list(&self, request: &ListRequest) -> Result<ListPage, Error> {
-        let (deployment, bucket, sets) = (self.deployment, request.bucket, self.sets.len());
-        let slot_of = move |key: &ObjectKey| placement::locate(deployment, bucket, key, sets).slot;
-        list(&self.sets, Arc::new(slot_of), request).await
+        list(&self.sets, &self.slot_of(request.bucket), request).await
+    }
+
+    /// Lists versions and delete markers.
+    pub async fn list_versions(&self, request: &VersionsRequest) -> Result<VersionsPage, Error> {
+        list_versions(&self.sets, &self.slot_of(request.keys.bucket), request).await
+    }
+
+    fn slot_of(&self, bucket: BucketId) -> SlotOf {
+        let (deployment, sets) = (self.deployment, self.sets.len());
+        Arc::new(move |key| placement::locate(deployment, bucket, key, sets).slot)
     }
 
     /// Heals one object.

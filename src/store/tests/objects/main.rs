@@ -9,3 +9,4 @@ mod lists;
 mod plain;
 mod recount;
 mod rig;
+mod versions;
