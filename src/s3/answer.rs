@@ -9,7 +9,6 @@ use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use s3wire::S3Error;
 
 /// A broken body: the connection is cut, so that nobody takes it for whole.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -71,7 +70,6 @@ impl Body for AnswerBody {
 /// An answer under construction.
 pub(crate) struct Answer {
     response: Response<AnswerBody>,
-    refusal: Option<S3Error>,
 }
 
 impl Answer {
@@ -79,32 +77,12 @@ impl Answer {
     pub(crate) fn empty(status: StatusCode) -> Self {
         let mut response = Response::new(AnswerBody::Whole(None));
         *response.status_mut() = status;
-        Self {
-            response,
-            refusal: None,
-        }
-    }
-
-    /// An error. Its document names the request, so the door writes it.
-    pub(crate) fn refusal(error: S3Error) -> Self {
-        let mut answer = Self::empty(error.code.status());
-        answer.refusal = Some(error);
-        answer
-    }
-
-    /// The error, if it is one.
-    pub(crate) fn take_refusal(&mut self) -> Option<S3Error> {
-        self.refusal.take()
+        Self { response }
     }
 
     /// An XML document.
     pub(crate) fn xml(status: StatusCode, document: String) -> Self {
-        Self::empty(status).with_document(document)
-    }
-
-    /// The same answer with an XML document.
-    pub(crate) fn with_document(self, document: String) -> Self {
-        let mut answer = self.with(CONTENT_TYPE, "application/xml");
+        let mut answer = Self::empty(status).with(CONTENT_TYPE, "application/xml");
         *answer.response.body_mut() = AnswerBody::Whole(Some(document.into()));
         answer
     }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use auth::{Denied, Identity, Permit, RequestView, Verified, authorize};
 use http::header::{CONNECTION, HeaderName, SERVER};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::{Bucket, Ledger, State};
 use s3wire::{BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
@@ -138,8 +138,11 @@ impl Door {
         let request_id = request_id();
         let mut operation = Operation("Unknown");
         let answered = self.answer(&head, incoming, &mut operation).await;
-        let answer = answered.unwrap_or_else(Answer::refusal);
-        let answer = explained(answer, &head, &request_id)
+        let mut answer = match answered {
+            Ok(answer) => answer,
+            Err(error) => refuse(&error, &head, &request_id),
+        };
+        answer = answer
             .with(REQUEST_ID, &request_id)
             .with(HOST_ID, &self.owner.id)
             .with(SERVER, "Sarsen");
@@ -227,12 +230,16 @@ impl Door {
 }
 
 /// Renders an error. A request that may have a body left unread ends its connection.
-fn explained(mut answer: Answer, head: &Parts, request_id: &str) -> Answer {
-    let Some(error) = answer.take_refusal() else {
-        return answer;
+fn refuse(error: &S3Error, head: &Parts, request_id: &str) -> Answer {
+    let status = error.code.status();
+    let bodyless = head.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    let mut answer = if bodyless {
+        Answer::empty(status)
+    } else {
+        Answer::xml(status, error.to_xml(head.uri.path(), request_id, ""))
     };
-    if head.method != Method::HEAD && error.code != ErrorCode::NotModified {
-        answer = answer.with_document(error.to_xml(head.uri.path(), request_id, ""));
+    for (name, value) in &error.headers {
+        answer = answer.with(name.clone(), value);
     }
     match head.method {
         Method::PUT | Method::POST => answer.with(CONNECTION, "close"),

@@ -131,17 +131,42 @@ struct Reading {
     versioned: bool,
 }
 
+/// Finds a version, and says whether its bucket ever kept versions. A delete marker is not found
+/// if it is current, and not allowed if it was asked for by name.
+pub(crate) async fn find(
+    door: &Door,
+    call: &Call,
+    (bucket, key, version): (&BucketName, &ObjectKey, Option<VersionId>),
+    method: &'static str,
+) -> Result<(Found, bool), S3Error> {
+    let bucket = call.bucket(bucket)?;
+    let versioned = bucket.versioning != ledger::Versioning::Off;
+    let (marker, modified) = match door.store.find(bucket.id(), key, version).await {
+        Ok(found) => return Ok((found, versioned)),
+        Err(store::Error::DeleteMarker { version, modified }) => (version, modified),
+        Err(error) => return Err(of_store(&error)),
+    };
+    let refused = match version {
+        None => S3Error::from(ErrorCode::NoSuchKey),
+        Some(_) => S3Error::from(ErrorCode::MethodNotAllowed)
+            .with("Method", method)
+            .with("ResourceType", "DeleteMarker")
+            .with_header(ALLOW, "DELETE")
+            .with_header(LAST_MODIFIED, s3wire::http_date(modified)),
+    };
+    Err(refused
+        .with_header(DELETE_MARKER, "true")
+        .with_header(VERSION_ID, marker.to_string()))
+}
+
 async fn read(
     door: &Door,
     op: &ReadObject,
     call: &Call,
     method: &'static str,
-) -> Result<Result<Reading, Answer>, S3Error> {
-    let bucket = call.bucket(&op.bucket)?;
-    let found = match door.store.find(bucket.id(), &op.key, op.version).await {
-        Ok(found) => found,
-        Err(error) => return hidden(op.version, &error, method).map(Err),
-    };
+) -> Result<Reading, S3Error> {
+    let what = (&op.bucket, &op.key, op.version);
+    let (found, versioned) = find(door, call, what, method).await?;
     let etag = found.head.etag.to_string();
     op.conditions.check(&etag, found.head.modified)?;
     let holds = |condition: &s3wire::IfRange| condition.holds(&etag, found.head.modified);
@@ -159,37 +184,12 @@ async fn read(
             (range, StatusCode::PARTIAL_CONTENT)
         }
     };
-    Ok(Ok(Reading {
+    Ok(Reading {
         found,
         range,
         status,
-        versioned: bucket.versioning != ledger::Versioning::Off,
-    }))
-}
-
-/// A delete marker: not found if it is current, not allowed if it was asked for by name.
-fn hidden(
-    asked: Option<VersionId>,
-    error: &store::Error,
-    method: &'static str,
-) -> Result<Answer, S3Error> {
-    let store::Error::DeleteMarker { version, modified } = error else {
-        return Err(of_store(error));
-    };
-    let answer = match asked {
-        None => Answer::refusal(ErrorCode::NoSuchKey.into()),
-        Some(_) => {
-            let error = S3Error::from(ErrorCode::MethodNotAllowed)
-                .with("Method", method)
-                .with("ResourceType", "DeleteMarker");
-            Answer::refusal(error)
-                .with(ALLOW, "DELETE")
-                .with(LAST_MODIFIED, &s3wire::http_date(*modified))
-        }
-    };
-    Ok(answer
-        .with(DELETE_MARKER, "true")
-        .with(VERSION_ID, &version.to_string()))
+        versioned,
+    })
 }
 
 /// Everything about an object but its bytes.
@@ -256,10 +256,7 @@ fn overridden(mut answer: Answer, overrides: &ResponseOverrides) -> Answer {
 }
 
 pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
-    let reading = match read(door, op, call, "GET").await? {
-        Ok(reading) => reading,
-        Err(marker) => return Ok(marker),
-    };
+    let reading = read(door, op, call, "GET").await?;
     let (status, range) = (reading.status, reading.range);
     let described = described(Answer::empty(status), op, &reading);
     // The first bytes are read before the answer begins, so that damage is an error and not a
@@ -275,13 +272,9 @@ pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Ans
 }
 
 pub(crate) async fn head(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
-    match read(door, op, call, "HEAD").await? {
-        Err(marker) => Ok(marker),
-        Ok(reading) => {
-            let answer = described(Answer::empty(reading.status), op, &reading);
-            Ok(answer.with_length(reading.range.len()))
-        }
-    }
+    let reading = read(door, op, call, "HEAD").await?;
+    let answer = described(Answer::empty(reading.status), op, &reading);
+    Ok(answer.with_length(reading.range.len()))
 }
 
 async fn delete_one(

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 macro_rules! codes {
     ($($code:ident $status:ident $message:literal)*) => {
@@ -128,6 +128,8 @@ pub struct S3Error {
     pub message: Cow<'static, str>,
     /// Elements after `<Message>`, in order: name and text.
     pub details: Vec<(&'static str, String)>,
+    /// Headers that the answer has besides those of every error.
+    pub headers: Vec<(HeaderName, String)>,
 }
 
 impl S3Error {
@@ -137,12 +139,19 @@ impl S3Error {
             code,
             message: message.into(),
             details: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
     /// Adds an element to the answer, for example `("Key", key)`.
     pub fn with(mut self, element: &'static str, text: impl Into<String>) -> Self {
         self.details.push((element, text.into()));
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drive::{Register, RowsRequest, Want};
 use quorum::{History, Touch};
-use types::Slot;
+use types::{Head, Slot, VersionId};
 
 use crate::error::Error;
 use crate::gates::Pass;
@@ -27,9 +27,9 @@ pub(crate) async fn decide(
     pass: &Pass,
     register: &Arc<Register>,
     slot: Slot,
-    want: Want,
+    asked_for: Want,
 ) -> Result<Decided, Error> {
-    let mut want = want;
+    let mut want = asked_for;
     for _ in 0..ROUNDS_MAX {
         let (fence, epoch) = set.holder.fence(slot, set.membership)?;
         let request = RowsRequest {
@@ -57,7 +57,12 @@ pub(crate) async fn decide(
         }
         let (touch, asked) = touched?;
         match touch {
-            Touch::Decided(history) => return Ok(Decided { history, asked }),
+            Touch::Decided(mut history) => {
+                // Of a wider history that was asked for in doubt, only what was wanted counts.
+                let wanted = |version: &quorum::Decided| is_of(asked_for, &version.head);
+                history.versions.retain(wanted);
+                return Ok(Decided { history, asked });
+            }
             Touch::Finish { head, holders } => {
                 recommit(set, pass, (fence, epoch), register, &head, holders).await?;
             }
@@ -70,6 +75,14 @@ pub(crate) async fn decide(
         }
     }
     Err(Error::Unavailable("the key's history stays undecided"))
+}
+
+fn is_of(want: Want, head: &Head) -> bool {
+    match want {
+        Want::Latest | Want::All => true,
+        Want::Born(born) | Want::Exact(born, _) => head.born == born,
+        Want::Null => head.version == VersionId::Null,
+    }
 }
 
 /// What part of a history a request is about.

@@ -39,7 +39,10 @@ async fn check(store: &Store) {
         assert!(read == Ok(content(size, 1)), "{size}: {:?}", read.err());
     }
     let marked = get(store, "versions").await;
-    assert!(matches!(marked, Err(Error::DeleteMarker { .. })), "{marked:?}");
+    assert!(
+        matches!(marked, Err(Error::DeleteMarker { .. })),
+        "{marked:?}"
+    );
     assert_eq!(get(store, "gone").await, Err(Error::NoSuchKey));
 }
 
