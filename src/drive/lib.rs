@@ -6,6 +6,7 @@
 
 mod contract;
 mod engine;
+mod failpoint;
 mod files;
 mod index;
 mod register;
@@ -19,7 +20,8 @@ pub use contract::{
     Rows, RowsRequest, Scan, ScanPage, ScanRow, SettleMark, Settles, ShardRead, Stage, Staged,
     Status, Want,
 };
-pub use engine::{Failpoints, Limits, LocalDrive, Options, Standing, Stats};
+pub use engine::{Limits, LocalDrive, Options, Standing, Stats};
+pub use failpoint::Failpoints;
 pub use files::{FormatError, Formatted, Found, format, inspect};
 pub use register::{Register, Space};
 #[cfg(any(test, feature = "suite"))]

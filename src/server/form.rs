@@ -219,9 +219,19 @@ fn open_all(
         fresh,
         classes: pool.classes,
     };
+    let options = Options {
+        fresh: if fresh {
+            Standing::Voting
+        } else {
+            Standing::Joining
+        },
+        failpoints: drive::Failpoints::from_env(),
+        ..Options::default()
+    };
     let opening: Vec<_> = seats
         .into_iter()
-        .map(|seat| thread::spawn(move || open_one(&seat, deployment, fresh)))
+        .map(|seat| (seat, options.clone()))
+        .map(|(seat, options)| thread::spawn(move || open_one(&seat, deployment, &options)))
         .collect();
     let mut taken = BTreeSet::new();
     for opened in opening {
@@ -270,7 +280,7 @@ fn offline_set(drives: usize) -> Vec<Arc<dyn Drive>> {
 fn open_one(
     seat: &Seat,
     deployment: DeploymentId,
-    fresh: bool,
+    options: &Options,
 ) -> (Identity, PathBuf, Result<LocalDrive, String>) {
     let nobody = seat_identity(seat, deployment, DriveId::from_bytes([0; 16]));
     let path = seat.path.clone();
@@ -285,16 +295,7 @@ fn open_one(
             Err("it belongs to another deployment".to_owned()),
         );
     }
-    let options = Options {
-        fresh: if fresh {
-            Standing::Voting
-        } else {
-            Standing::Joining
-        },
-        failpoints: Arc::new(drive::Failpoints::from_env()),
-        ..Options::default()
-    };
-    let opened = LocalDrive::open(Path::new(&path), &identity, &options);
+    let opened = LocalDrive::open(Path::new(&path), &identity, options);
     (identity, path, opened.map_err(|error| error.to_string()))
 }
 

@@ -3,6 +3,7 @@
 //! It knows nothing of the server but its command line and S3: what an answer promised is
 //! compared with what can be read after the restart.
 
+pub mod listing;
 pub mod oracle;
 pub mod process;
 pub mod verify;

@@ -21,8 +21,10 @@ pub struct Sent {
 struct Step {
     /// Its number, and when it began.
     id: u64,
-    /// When it was acknowledged; `None`: never, or not yet.
+    /// When it was acknowledged, or known to be cut off by a crash; `None`: not yet.
     ended: Option<u64>,
+    /// Cut off by a crash and not seen since: it may still take effect, once.
+    open: bool,
     /// What the key holds after it; `None`: nothing.
     leaves: Option<Sent>,
 }
@@ -80,6 +82,7 @@ impl Oracle {
             steps: vec![Step {
                 id: 0,
                 ended: Some(0),
+                open: false,
                 leaves: None,
             }],
             past: Vec::new(),
@@ -90,6 +93,7 @@ impl Oracle {
         state.steps.push(Step {
             id,
             ended: None,
+            open: false,
             leaves: size.map(|size| Sent { id, size }),
         });
         id
@@ -152,19 +156,25 @@ impl Oracle {
                 .matches(self.body_seed(sent.id), 0, bytes, Check::Full)
     }
 
-    /// Pins the key to what a restarted server was seen to hold: it may not change again
-    /// without an operation.
+    /// Notes what a restarted server was seen to hold. Of what was acknowledged nothing else may
+    /// come back. What the crash cut off may yet take effect, since a reader need not meet the
+    /// drives that have it; so old may become new, but once seen it stays, and whatever is
+    /// acknowledged from now on ends it.
     pub fn settle(&mut self, key: &str, seen: Option<Sent>) {
         self.clock += 1;
         let now = self.clock;
-        if let Some(state) = self.keys.get_mut(key) {
-            state.touched = false;
-            state.forget(|step| step.leaves == seen);
-            state.steps.truncate(1);
-            for step in &mut state.steps {
-                step.ended = Some(now);
-            }
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
+        state.touched = false;
+        // The newest step that leaves what was seen.
+        let found = state.steps.iter().rposition(|step| step.leaves == seen);
+        let found = found.and_then(|at| state.steps.get(at)).map(|step| step.id);
+        for step in &mut state.steps {
+            step.open = (step.open || step.ended.is_none()) && Some(step.id) != found;
+            step.ended = Some(now);
         }
+        state.forget(|step| step.open || Some(step.id) == found);
     }
 
     /// After a violation, so that it is reported once: until the next acknowledged operation
@@ -177,6 +187,7 @@ impl Oracle {
             state.steps.extend(sent.map(|leaves| Step {
                 id: leaves.map_or(0, |sent| sent.id),
                 ended: Some(now),
+                open: true,
                 leaves,
             }));
         }
@@ -258,8 +269,35 @@ mod tests {
         assert!(oracle.judge("k", None).is_ok());
         assert!(oracle.judge("k", Some(&bytes)).is_ok());
         oracle.settle("k", None);
-        assert!(oracle.judge("k", Some(&bytes)).is_err());
         assert!(oracle.touched().is_empty());
+        // Not every reader met it; now one does, and it stays.
+        assert!(oracle.judge("k", Some(&bytes)).is_ok());
+        oracle.settle("k", Some(Sent { id, size: 10 }));
+        assert!(oracle.judge("k", None).is_err());
+        assert!(oracle.judge("k", Some(&bytes)).is_ok());
+    }
+
+    #[test]
+    fn a_write_that_a_crash_cut_off_ends_with_the_next_acknowledged_one() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let late = oracle.begin("k", Some(10));
+        oracle.settle("k", None);
+        let next = oracle.begin("k", Some(20));
+        oracle.acknowledge("k", next);
+        assert_eq!(oracle.possible("k"), [Some(Sent { id: next, size: 20 })]);
+        let bytes = body(&oracle, Sent { id: late, size: 10 });
+        let said = oracle.judge("k", Some(&bytes)).unwrap_err();
+        assert!(said.contains("superseded operation"), "{said}");
+    }
+
+    #[test]
+    fn what_was_acknowledged_does_not_come_back_after_another_was_seen() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let (one, two) = (oracle.begin("k", Some(10)), oracle.begin("k", Some(20)));
+        oracle.acknowledge("k", one);
+        oracle.acknowledge("k", two);
+        oracle.settle("k", Some(Sent { id: one, size: 10 }));
+        assert_eq!(oracle.possible("k"), [Some(Sent { id: one, size: 10 })]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Mixed load: new keys, overwrites, deletes and reads from several clients at once.
+//! Mixed load: new keys, overwrites, deletes, reads and lists from several clients at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::listing::listing;
 use super::oracle::Oracle;
 use crate::load::body::splitmix;
 use crate::load::wire::{Connection, Request, Want};
@@ -51,6 +52,7 @@ enum Act {
     Put(u64),
     Delete,
     Read,
+    List,
 }
 
 /// A size from 1 byte to 200 KiB, as many small as large in the logarithm; one in a hundred
@@ -71,17 +73,18 @@ fn next(cycle: u64, client: u64, random: &mut u64) -> (String, Act) {
         let number = cycle * FRESH + splitmix(random) % OWN;
         format!("own/{client}/{number:06}")
     };
-    let act = match splitmix(random) % 10 {
-        0..=6 => Act::Put(size(random)),
-        7 | 8 => Act::Delete,
+    let act = match splitmix(random) % 20 {
+        0..=13 => Act::Put(size(random)),
+        14..=17 => Act::Delete,
         _ if shared => Act::Delete,
-        _ => Act::Read,
+        18 => Act::Read,
+        _ => Act::List,
     };
     (key, act)
 }
 
-/// Works until the crash. Keys under `own/` belong to one client, so a read of them has one
-/// right answer also while the load runs.
+/// Works until the crash. Keys under `own/` belong to one client, so a read or a list of them has
+/// one right answer also while the load runs.
 pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connection: Connection) {
     loop {
         let (key, act) = next(cycle.number, client, &mut random);
@@ -89,6 +92,7 @@ pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connectio
             Act::Put(size) => change(&cycle, &mut connection, &key, Some(size)).await,
             Act::Delete => change(&cycle, &mut connection, &key, None).await,
             Act::Read => read(&cycle, &mut connection, &key).await,
+            Act::List => list(&cycle, &mut connection, &format!("own/{client}/")).await,
         };
         match outcome {
             Ok(()) => {}
@@ -143,6 +147,29 @@ async fn read(cycle: &Cycle, connection: &mut Connection, key: &str) -> Result<(
     if let Err(said) = judged {
         // A wrong answer counts also while the crash begins.
         held(&cycle.wrong).push(Wrong::Lost(format!("read under load: {said}")));
+    }
+    Ok(())
+}
+
+/// Lists the client's own keys. Sizes suffice here: bytes are read elsewhere.
+async fn list(cycle: &Cycle, connection: &mut Connection, prefix: &str) -> Result<(), String> {
+    let listed = match listing(connection, prefix).await {
+        Ok(listed) => listed,
+        Err(Wrong::Refused(said)) => return Err(said),
+        Err(lost) => {
+            held(&cycle.wrong).push(lost);
+            return Ok(());
+        }
+    };
+    let oracle = held(&cycle.oracle);
+    for key in oracle.keys().iter().filter(|key| key.starts_with(prefix)) {
+        let size = listed.get(key).map(|(size, _)| *size);
+        let possible = oracle.possible(key);
+        let mut sizes = possible.iter().map(|left| left.map(|sent| sent.size));
+        if !sizes.any(|left| left == size) {
+            let said = format!("list under load: {key} with {size:?}, possible: {possible:?}");
+            held(&cycle.wrong).push(Wrong::Lost(said));
+        }
     }
     Ok(())
 }

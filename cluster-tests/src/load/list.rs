@@ -54,9 +54,10 @@ impl Page {
     }
 }
 
-/// The query of one page of 1,000 keys that starts after `key`.
-pub fn page_query(key: &str) -> String {
-    format!("list-type=2&max-keys=1000&start-after={}", encode(key))
+/// The query of one page of 1,000 keys that begin with `prefix` and come after `key`.
+pub fn page_query(prefix: &str, key: &str) -> String {
+    let (prefix, key) = (encode(prefix), encode(key));
+    format!("list-type=2&max-keys=1000&prefix={prefix}&start-after={key}")
 }
 
 /// What to list.

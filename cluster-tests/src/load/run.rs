@@ -232,7 +232,7 @@ async fn once(shared: &Shared, connection: &mut Connection, number: u64) -> Resu
     let seed = bodies.seed(&path);
     let bucket = format!("/{}", work.bucket);
     let query = match op {
-        Op::Page => list::page_query(path.get(bucket.len() + 1..).unwrap_or_default()),
+        Op::Page => list::page_query("", path.get(bucket.len() + 1..).unwrap_or_default()),
         _ => String::new(),
     };
     let want = match op {

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use types::DriveId;
 
 use super::batch::{self, HEADER_LEN, PEERS};
-use super::failpoint::Failpoints;
 use super::segment::{Purpose, Segment, Segments};
+use crate::failpoint::Failpoints;
 
 /// A place in the log, and what must come there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Log {
     segments: Arc<Segments>,
     active: Arc<Segment>,
     at: Position,
-    failpoints: Arc<Failpoints>,
+    failpoints: Failpoints,
 }
 
 impl Log {
@@ -40,7 +40,7 @@ impl Log {
         segments: Arc<Segments>,
         active: Arc<Segment>,
         at: Position,
-        failpoints: Arc<Failpoints>,
+        failpoints: Failpoints,
     ) -> Self {
         Self {
             drive,

@@ -9,10 +9,10 @@ use types::{DeploymentId, DriveId, Epoch, Order, Slot};
 use super::batch::PEERS;
 use super::bytes::{Fields, len32};
 use super::entry::Standing;
-use super::failpoint::Failpoints;
 use super::log::Position;
 use super::settled::Settled;
 use crate::contract::SettleMark;
+use crate::failpoint::Failpoints;
 use crate::index::RunMeta;
 
 const MAGIC: [u8; 8] = *b"sarsenm1";

@@ -9,7 +9,6 @@ mod committer;
 #[cfg(test)]
 mod crash_tests;
 mod entry;
-mod failpoint;
 mod flusher;
 mod head;
 mod health;
@@ -36,7 +35,6 @@ mod tidier;
 mod tree;
 
 pub use entry::Standing;
-pub use failpoint::Failpoints;
 pub use local::LocalDrive;
 pub use options::{Limits, Options};
 pub use stats::Stats;

@@ -64,7 +64,9 @@ struct Recent {
 pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Result<Opened, Error> {
     let root = Root::open(path, expected)?;
     let writable = root.access() == Access::Writable;
-    let shards = Arc::new(ShardFiles::open(&root)?);
+    let failpoints = options.failpoints.of(expected.place);
+    let shards = ShardFiles::open(&root)?.with_failpoints(failpoints.clone());
+    let shards = Arc::new(shards);
     let index = path.join("index");
     let (log, runs) = (index.join("log"), runs_directory(&index));
     let io = |error: io::Error| from_io(&error);
@@ -79,9 +81,7 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let (mut manifest, mut damage) = find_manifest(&manifests, &ids, options)?;
     if writable && manifest.generation == 0 {
         manifest.generation = 1;
-        manifests
-            .write(&manifest, &options.failpoints)
-            .map_err(io)?;
+        manifests.write(&manifest, &failpoints).map_err(io)?;
     }
     let seal = RunSeal::new(expected.deployment, expected.drive);
     let cache = Arc::new(BlockCache::new(options.limits.cache_bytes));
@@ -398,7 +398,7 @@ impl State {
             health: Health::new(self.standing, !writable, options.limits.timeouts),
             chores: Chores::default(),
             counters: super::stats::Counters::default(),
-            failpoints: Arc::clone(&options.failpoints),
+            failpoints: options.failpoints.of(identity.place),
             position: AtomicU64::new(end.next - 1),
             peers: Mutex::new(*self.settled.peers()),
             doomed: Mutex::default(),
@@ -458,7 +458,7 @@ impl State {
                 segments,
                 active,
                 at,
-                Arc::clone(&shared.failpoints),
+                shared.failpoints.clone(),
             ),
             fences: self.fences,
             highest: self.highest,

@@ -1,10 +1,9 @@
 //! How a drive is to be run.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Standing;
-use super::failpoint::Failpoints;
+use crate::failpoint::Failpoints;
 
 /// The bounds within which a drive answers or counts as failing.
 #[derive(Debug, Clone)]
@@ -46,7 +45,7 @@ pub struct Options {
     /// replacement that must be rebuilt first.
     pub fresh: Standing,
     /// Where tests may kill the process; to be shared by all drives of a process.
-    pub failpoints: Arc<Failpoints>,
+    pub failpoints: Failpoints,
 }
 
 impl Default for Options {
@@ -55,7 +54,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             fresh: Standing::Voting,
-            failpoints: Arc::default(),
+            failpoints: Failpoints::default(),
         }
     }
 }

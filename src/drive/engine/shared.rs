@@ -11,7 +11,6 @@ use rustix::io::ReadWriteFlags;
 use types::{DataId, DriveId, Epoch, Order, Slot};
 
 use super::batch::PEERS;
-use super::failpoint::Failpoints;
 use super::head::Location;
 use super::health::Health;
 use super::keys;
@@ -24,6 +23,7 @@ use super::settled::Settled;
 use super::stats::Counters;
 use super::tree::Tree;
 use crate::contract::{Error, Settles};
+use crate::failpoint::Failpoints;
 use crate::files::{Root, ShardFiles};
 use crate::index::RunSeal;
 
@@ -58,7 +58,7 @@ pub(super) struct Shared {
     /// Counters.
     pub(super) counters: Counters,
     /// Where tests may kill the process.
-    pub(super) failpoints: Arc<Failpoints>,
+    pub(super) failpoints: Failpoints,
     /// The number of the last durable batch.
     pub(super) position: AtomicU64,
     /// The peers' positions that durable batches name.

@@ -21,6 +21,7 @@ use super::open_files::{FileName, OpenFile, OpenFiles};
 use super::root::{Access, Root};
 use super::staging::{StageFile, TmpFile};
 use crate::contract::{Error, Identity, Staged};
+use crate::failpoint::Failpoints;
 use crate::register::Register;
 
 /// Descriptors kept open for reading, per drive.
@@ -34,6 +35,7 @@ pub(crate) struct ShardFiles {
     tmp: Arc<OwnedFd>,
     open_files: OpenFiles,
     sync_failed: AtomicBool,
+    failpoints: Failpoints,
     // Whole and synced, waiting for their commit.
     waiting: Mutex<HashMap<DataId, Waiting>>,
 }
@@ -69,8 +71,14 @@ impl ShardFiles {
             tmp: Arc::new(tmp),
             open_files: OpenFiles::new(OPEN_FILES_MAX),
             sync_failed: AtomicBool::new(false),
+            failpoints: Failpoints::default(),
             waiting: Mutex::default(),
         })
+    }
+
+    /// The same, with places at which a test may kill the process.
+    pub(crate) fn with_failpoints(self, failpoints: Failpoints) -> Self {
+        Self { failpoints, ..self }
     }
 
     /// Begins a file for `data`. Invisible, and gone after a crash.
@@ -91,6 +99,7 @@ impl ShardFiles {
     ) -> Result<Staged, Error> {
         let data = file.data();
         file.complete(frames, buffer)?;
+        self.failpoints.hit("stage.before-sync");
         let (place, header) = file.sync().inspect_err(|error| self.note_sync(error))?;
         let waiting = Waiting {
             place,
@@ -100,6 +109,7 @@ impl ShardFiles {
         let replaced = self.waiting.lock().insert(data, waiting);
         // Its file is removed here, outside the lock.
         drop(replaced);
+        self.failpoints.hit("stage.after-sync");
         Ok(Staged {
             data,
             len: header.frames_len,
@@ -164,10 +174,15 @@ impl ShardFiles {
     pub(crate) fn sync_directories(&self, mut published: Vec<Published>) -> Result<(), Error> {
         published.sort_unstable_by_key(|file| file.fan_out);
         published.dedup_by_key(|file| file.fan_out);
+        if published.is_empty() {
+            return Ok(());
+        }
+        self.failpoints.hit("publish.before-sync");
         for file in &published {
             let synced = rustix::fs::fsync(&file.directory).map_err(from_errno);
             synced.inspect_err(|error| self.note_sync(error))?;
         }
+        self.failpoints.hit("publish.after-sync");
         Ok(())
     }
 
