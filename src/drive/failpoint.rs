@@ -7,10 +7,10 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 /// The environment variable that arms one: `place:pass:drives:file`.
-const VARIABLE: &str = "SARSEN_FAILPOINT";
+const VARIABLE: &str = "DRIVE_FAILPOINT";
 
 /// Places in the code at which a crash test may stop the process dead. Always compiled in, inert
-/// unless the environment variable `SARSEN_FAILPOINT` is `place:pass:drives:file` and that file
+/// unless the environment variable `DRIVE_FAILPOINT` is `place:pass:drives:file` and that file
 /// exists. From then on each drive counts how often it passes the place. The `pass`th time, the
 /// first `drives` drives of the set go on, and every other one waits there until those have come
 /// to the end of what they are at; then the process aborts. So a crash test can name every state

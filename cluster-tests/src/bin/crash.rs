@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use cluster_tests::crash::oracle::Oracle;
 use cluster_tests::crash::process::{self, Server};
+use cluster_tests::crash::steps::Steps;
+use cluster_tests::crash::syncs;
 use cluster_tests::crash::verify::verify;
 use cluster_tests::crash::workload::{BUCKET, Cycle, Wrong, held, work};
 use cluster_tests::load::body::{Bodies, splitmix};
@@ -22,6 +24,19 @@ use tokio::time::sleep;
 
 /// Older keys that are read after each crash beside those just written.
 const SAMPLE: usize = 64;
+/// A tracer that answers every sync itself.
+const LIES: [&str; 10] = [
+    "strace",
+    "-D",
+    "-f",
+    "-qq",
+    "--seccomp-bpf",
+    "-e",
+    "trace=fsync,fdatasync",
+    "-e",
+    "inject=fsync,fdatasync:retval=0",
+    "-o/dev/null",
+];
 
 /// Crashes of the real server under mixed load. The last line says how many cycles passed.
 #[derive(Debug, Parser)]
@@ -43,6 +58,15 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// A crash at every durable step of every operation, with every number of drives done.
+    Steps {
+        /// The server's binary.
+        #[arg(long)]
+        server: PathBuf,
+        /// Holds d1 to d4 and the server's log; removed if nothing is wrong.
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// A power cut of four XFS mounts at once, then `kill -9`. Needs root and xfs_io.
     Power {
         #[command(flatten)]
@@ -53,6 +77,18 @@ enum Command {
         /// Holds the mounts d1 to d4 and their images d1.img to d4.img.
         #[arg(long)]
         mounts: PathBuf,
+        /// Whether the server's syncs are done.
+        #[arg(long, default_value = "done")]
+        syncs: Syncs,
+    },
+    /// The syncs of one PUT, compared with a golden file. Needs strace.
+    Syncs {
+        /// The server's binary.
+        #[arg(long)]
+        server: PathBuf,
+        /// Holds d1 to d4, the trace and the server's log; removed if nothing is wrong.
+        #[arg(long)]
+        data: PathBuf,
     },
 }
 
@@ -70,6 +106,16 @@ struct Run {
     /// Longest load before a crash.
     #[arg(long, default_value_t = 600)]
     millis: u64,
+}
+
+/// Whether the system does what a sync asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Syncs {
+    /// As always.
+    Done,
+    /// Under strace, every sync says that it was done and is not. Then the cuts must be seen to
+    /// lose what was acknowledged: they would see a sync that is missing in the server.
+    Lied,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +137,7 @@ enum Reach {
 struct Bench {
     run: Run,
     crash: Crash,
+    syncs: Syncs,
     home: PathBuf,
     server: Server,
     bodies: Bodies,
@@ -110,16 +157,78 @@ fn main() -> Result<()> {
             }
             outcome
         }
-        Command::Power { run, cuts, mounts } => start(run, Crash::Power, &mounts, cuts),
+        Command::Steps { server, data } => steps(&server, &data),
+        Command::Syncs { server, data } => {
+            let (bodies, traced) = (Bodies::new(), Server::new(&server, &data)?);
+            let runtime = Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(syncs::run(traced, &data, &bodies))?;
+            say("the syncs of a PUT are as they should be");
+            fs::remove_dir_all(data)?;
+            Ok(())
+        }
+        Command::Power {
+            run,
+            cuts,
+            mounts,
+            syncs: Syncs::Done,
+        } => start(run, Crash::Power, &mounts, cuts),
+        Command::Power {
+            run, cuts, mounts, ..
+        } => {
+            let lost = bench(run, Crash::Power, &mounts, Syncs::Lied, cuts)?.lost;
+            ensure!(lost > 0, "{cuts} cuts did not see that nothing was synced");
+            say(&format!("seen: {lost} lost without syncs"));
+            Ok(())
+        }
     }
 }
 
-fn start(run: Run, crash: Crash, home: &Path, cycles: u64) -> Result<()> {
-    let seed = match run.seed {
+fn steps(binary: &Path, home: &Path) -> Result<()> {
+    let seed = seed(None)?;
+    let mut steps = Steps::new(Server::new(binary, home)?, home, seed, Bodies::new());
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(steps.run(say))?;
+    for said in steps.wrong.iter().take(20) {
+        say(&format!("{said:?}"));
+    }
+    let (crashes, wrong) = (steps.crashes, steps.wrong.len());
+    say(&format!(
+        "{crashes} crashes, {wrong} lost, wrong or refused"
+    ));
+    drop(steps);
+    if wrong > 0 {
+        bail!("the data stays in {}", home.display());
+    }
+    fs::remove_dir_all(home)?;
+    Ok(())
+}
+
+fn seed(given: Option<u64>) -> Result<u64> {
+    let seed = match given {
         Some(seed) => seed,
         None => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
     };
     say(&format!("seed {seed}"));
+    Ok(seed)
+}
+
+fn start(run: Run, crash: Crash, home: &Path, cycles: u64) -> Result<()> {
+    let failed = bench(run, crash, home, Syncs::Done, cycles)?.failed;
+    ensure!(failed == 0, "{failed} of {cycles} cycles broke a promise");
+    Ok(())
+}
+
+/// How a run went.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    lost: usize,
+    refused: usize,
+}
+
+fn bench(run: Run, crash: Crash, home: &Path, syncs: Syncs, cycles: u64) -> Result<Counts> {
+    let seed = seed(run.seed)?;
     let bodies = Bodies::new();
     let mut bench = Bench {
         server: Server::new(&run.server, home)?,
@@ -128,6 +237,7 @@ fn start(run: Run, crash: Crash, home: &Path, cycles: u64) -> Result<()> {
         random: seed,
         run,
         crash,
+        syncs,
         bodies,
     };
     let mut builder = Builder::new_multi_thread();
@@ -136,11 +246,18 @@ fn start(run: Run, crash: Crash, home: &Path, cycles: u64) -> Result<()> {
 }
 
 impl Bench {
-    async fn cycles(&mut self, cycles: u64) -> Result<()> {
+    async fn cycles(&mut self, cycles: u64) -> Result<Counts> {
         self.server.spawn()?;
         self.server.ready(&self.bodies).await?;
         self.make_bucket().await?;
-        let (mut passed, mut failed, mut lost, mut refused) = (0, 0, 0, 0);
+        if self.syncs == Syncs::Lied {
+            // The bucket is there for good; what follows is not.
+            self.server.kill()?;
+            self.server.trace(LIES.map(str::to_owned).into());
+            self.server.spawn()?;
+            self.server.ready(&self.bodies).await?;
+        }
+        let mut counts = Counts::default();
         for number in 1..=cycles {
             let reach = match number {
                 last if last == cycles => Reach::All,
@@ -151,6 +268,7 @@ impl Bench {
                 Err(error) => {
                     let log = self.server.log();
                     say(&format!("cycle {number}: {error:#}; see {}", log.display()));
+                    let Counts { passed, failed, .. } = counts;
                     say(&format!("{passed} passed, {} failed", failed + 1));
                     bail!("the run ended early");
                 }
@@ -160,20 +278,21 @@ impl Bench {
             }
             let gone = wrong.iter().filter(|said| matches!(said, Wrong::Lost(_)));
             let gone = gone.count();
-            lost += gone;
-            refused += wrong.len() - gone;
+            counts.lost += gone;
+            counts.refused += wrong.len() - gone;
             if wrong.is_empty() {
-                passed += 1;
+                counts.passed += 1;
             } else {
-                failed += 1;
+                counts.failed += 1;
             }
         }
+        let (lost, refused) = (counts.lost, counts.refused);
         say(&format!("{lost} lost or wrong, {refused} refused"));
-        say(&format!("{passed} passed, {failed} failed"));
-        if failed > 0 {
-            bail!("{failed} of {cycles} cycles broke a promise");
-        }
-        Ok(())
+        say(&format!(
+            "{} passed, {} failed",
+            counts.passed, counts.failed
+        ));
+        Ok(counts)
     }
 
     async fn make_bucket(&self) -> Result<()> {

@@ -6,5 +6,7 @@
 pub mod listing;
 pub mod oracle;
 pub mod process;
+pub mod steps;
+pub mod syncs;
 pub mod verify;
 pub mod workload;

@@ -1,5 +1,6 @@
 //! The server's process, and the power of the drives under it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct Server {
     binary: PathBuf,
     home: PathBuf,
     address: SocketAddr,
+    tracer: Vec<String>,
+    failpoint: Option<String>,
     child: Option<Child>,
 }
 
@@ -44,8 +47,21 @@ impl Server {
             binary: fs::canonicalize(binary).context("the server's binary")?,
             home: home.to_owned(),
             address,
+            tracer: Vec::new(),
+            failpoint: None,
             child: None,
         })
+    }
+
+    /// From the next start on, runs it under this command, which must become the server: a
+    /// tracer that puts itself aside.
+    pub fn trace(&mut self, tracer: Vec<String>) {
+        self.tracer = tracer;
+    }
+
+    /// From the next start on, arms this fail point, or none.
+    pub fn arm(&mut self, failpoint: Option<String>) {
+        self.failpoint = failpoint;
     }
 
     /// What the server prints goes here.
@@ -72,7 +88,15 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log())?;
-        let mut command = Command::new(&self.binary);
+        let mut words = self.tracer.iter().map(OsStr::new);
+        let mut command = match words.next() {
+            Some(tracer) => {
+                let mut command = Command::new(tracer);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("SARSEN_") || text.starts_with("MINIO_") {
@@ -86,6 +110,7 @@ impl Server {
                 ("SARSEN_ROOT_USER", USER),
                 ("SARSEN_ROOT_PASSWORD", PASSWORD),
             ])
+            .envs(self.failpoint.iter().map(|plan| ("DRIVE_FAILPOINT", plan)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -118,6 +143,24 @@ impl Server {
         }
     }
 
+    /// Waits until the process ends by itself; `false` if it still runs after `patience`.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub async fn ended(&mut self, patience: Duration) -> Result<bool> {
+        let begun = Instant::now();
+        let Some(child) = &mut self.child else {
+            return Ok(true);
+        };
+        while child.try_wait()?.is_none() {
+            if begun.elapsed() > patience {
+                return Ok(false);
+            }
+            tokio::time::sleep(ASK).await;
+        }
+        Ok(true)
+    }
+
     /// `kill -9`, and waits until the process is gone.
     ///
     /// # Errors
@@ -143,7 +186,8 @@ impl Drop for Server {
     }
 }
 
-fn drives(home: &Path) -> Vec<PathBuf> {
+/// The directories of the drives.
+pub fn drives(home: &Path) -> Vec<PathBuf> {
     (1..=DRIVES).map(|n| home.join(format!("d{n}"))).collect()
 }
 
