@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod contest;
 mod faults;
 mod holders;
+mod linear;
 mod lists;
 mod plain;
+mod post;
 mod recount;
 mod rig;
 mod versions;

@@ -1,0 +1,348 @@
+//! Two holders at once over four real drives, and every way to lose as a switch that is caught.
+//!
+//! Each round, two processes hold the same slot under different epochs and serve clients of one
+//! key, over messages that are late, lost, or kept from a drive. Then one may die, and a third
+//! reads: with all drives, and with each one away. What every client was told must be
+//! linearizable, which says that an acknowledged write is there, that `If-None-Match` has one
+//! winner, and that nothing flips. Ways 2, 9, 11 and 12 are decisions of `quorum` or of a router,
+//! which its own model leaves out; 6 and 7 need a ledger that admits drives.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use drive::{Drive, Identity, LocalDrive, Options};
+use parking_lot::Mutex;
+use store::{Error, SetConfig, Store};
+use tokio::runtime::Builder;
+use tokio::time::{sleep, timeout};
+use types::{DriveId, Epoch, Geometry};
+
+use crate::linear::{Act, Event, is_linear};
+use crate::post::{Far, Mutant, Post, chance};
+use crate::rig::{delete, deployment, get, grant, put, put_new, put_of, try_put};
+
+/// Rounds without a switch.
+const SOUND: u64 = 50;
+/// More rounds than any switch needs until it is caught.
+const CAUGHT_WITHIN: u64 = 600;
+/// So often a read is tried with all drives there.
+const TRIES_MAX: usize = 100;
+/// A client waits so long; what it then does not know may still happen.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Real drives in a directory of their own.
+struct Arena {
+    home: PathBuf,
+    drives: Vec<Arc<Far>>,
+    geometry: Geometry,
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.drives.clear();
+        // The system's temporary directory is nobody's loss.
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+impl Arena {
+    fn new(name: &str, data: u8, parity: u8) -> Self {
+        let geometry = Geometry::new(data, parity).unwrap();
+        let own = format!("sarsen-contest-{}-{name}", std::process::id());
+        let home = std::env::temp_dir().join(own);
+        let open = |place: u8| {
+            let identity = Identity {
+                deployment: deployment(),
+                drive: DriveId::from_bytes([place + 1; 16]),
+                pool: 0,
+                set: 0,
+                place,
+            };
+            let path = home.join(format!("d{place}"));
+            std::fs::create_dir_all(&path).unwrap();
+            drive::format(&path, &identity, geometry).unwrap();
+            let drive = LocalDrive::open(&path, &identity, &Options::default()).unwrap();
+            Arc::new(Far {
+                drive: Arc::new(drive) as Arc<dyn Drive>,
+                highest: Mutex::default(),
+            })
+        };
+        Self {
+            drives: (0..data + parity).map(open).collect(),
+            home,
+            geometry,
+        }
+    }
+
+    fn holder(&self, epoch: u64, mutant: Option<Mutant>, seed: u64) -> Holder {
+        let dead = Arc::new(AtomicBool::new(false));
+        let post = |(place, far): (u64, &Arc<Far>)| {
+            Arc::new(Post::new(far, mutant, seed * 64 + epoch * 8 + place, &dead))
+        };
+        let posts: Vec<_> = (0..).zip(&self.drives).map(post).collect();
+        let drives = posts.iter().cloned();
+        let config = SetConfig {
+            deployment: deployment(),
+            drives: drives.map(|post| post as Arc<dyn Drive>).collect(),
+            standard: self.geometry,
+            reduced: self.geometry,
+            membership: Epoch::default(),
+        };
+        let store = Store::new(deployment(), vec![config]);
+        grant(&store, epoch);
+        Holder {
+            store: Arc::new(store),
+            posts,
+            dead,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Holder {
+    store: Arc<Store>,
+    posts: Vec<Arc<Post>>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Holder {
+    fn cut(&self, place: usize, away: bool) {
+        self.posts[place].away.store(away, Ordering::SeqCst);
+    }
+}
+
+/// One key in one round: the line of time of what its clients do.
+struct Line {
+    key: String,
+    clock: AtomicU64,
+    values: AtomicU64,
+    events: Mutex<Vec<Event>>,
+}
+
+/// The bytes of a value: one in four has files of its own, the others ride in the log.
+fn bytes_of(value: u64) -> Vec<u8> {
+    let repeated = if value.is_multiple_of(4) { 20_000 } else { 8 };
+    value.to_le_bytes().repeat(repeated)
+}
+
+fn value_of(bytes: &[u8]) -> Result<u64, String> {
+    let first = bytes.first_chunk().ok_or("an object of no bytes")?;
+    let value = u64::from_le_bytes(*first);
+    match bytes_of(value) == bytes {
+        true => Ok(value),
+        false => Err(format!("{value} is not whole")),
+    }
+}
+
+impl Line {
+    fn now(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Does one operation and writes down what was told.
+    async fn act(&self, store: &Store, which: u64) -> Result<(), String> {
+        let value = self.values.fetch_add(1, Ordering::SeqCst);
+        let (bytes, begun) = (bytes_of(value), self.now());
+        let (done, told) = match which {
+            0 | 1 => {
+                let put = put_of(bytes.len());
+                let told = timeout(PATIENCE, try_put(store, &self.key, &put, &bytes)).await;
+                (Act::Put(value), told.map(|told| told.map(drop)))
+            }
+            2 | 3 => {
+                let told = timeout(PATIENCE, put_new(store, &self.key, &bytes)).await;
+                (Act::PutNew(value), told.map(|told| told.map(drop)))
+            }
+            4 => {
+                let told = timeout(PATIENCE, delete(store, &self.key)).await;
+                (Act::Delete, told.map(|told| told.map(drop)))
+            }
+            _ => return self.read(store).await.map(drop),
+        };
+        let (act, ended) = match told {
+            Ok(Ok(())) => (done, Some(self.now())),
+            Ok(Err(Error::PreconditionFailed)) => (Act::Refused, Some(self.now())),
+            Ok(Err(Error::Damaged)) => return Err(format!("{done:?}: damaged")),
+            _ => (done, None),
+        };
+        self.events.lock().push(Event { act, begun, ended });
+        Ok(())
+    }
+
+    /// Reads; `false` if nobody would say.
+    async fn read(&self, store: &Store) -> Result<bool, String> {
+        let begun = self.now();
+        let seen = match timeout(PATIENCE * 4, get(store, &self.key)).await {
+            Ok(Ok(bytes)) => Some(value_of(&bytes)?),
+            Ok(Err(Error::NoSuchKey)) => None,
+            Ok(Err(Error::Damaged)) => return Err("a read finds too few shards".to_owned()),
+            _ => return Ok(false),
+        };
+        let (act, ended) = (Act::Get(seen), Some(self.now()));
+        self.events.lock().push(Event { act, begun, ended });
+        Ok(true)
+    }
+}
+
+/// One contest over one key. Says what went wrong.
+async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(), String> {
+    let mut random = (number + 1).wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
+    let line = Arc::new(Line {
+        key: format!("k{number}"),
+        clock: AtomicU64::new(1),
+        values: AtomicU64::new(1),
+        events: Mutex::default(),
+    });
+    let epoch = number * 4 + 1;
+    let second = match mutant {
+        Some(Mutant::SameEpoch) => epoch,
+        _ => epoch + 1,
+    };
+    let older = arena.holder(epoch, mutant, number);
+    let newer = arena.holder(second, mutant, number + 1_000_000);
+    if chance(&mut random).is_multiple_of(2) {
+        let begun = line.now();
+        put(&older.store, &line.key, &bytes_of(0)).await;
+        let (act, ended) = (Act::Put(0), Some(line.now()));
+        line.events.lock().push(Event { act, begun, ended });
+    }
+    for holder in [&older, &newer] {
+        if chance(&mut random).is_multiple_of(2) {
+            let place = usize::try_from(chance(&mut random)).unwrap() % arena.drives.len();
+            holder.cut(place, true);
+        }
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for holder in [&older, &newer, &older, &newer] {
+        let (store, line) = (Arc::clone(&holder.store), Arc::clone(&line));
+        let mut random = chance(&mut random) | 1;
+        clients.spawn(async move {
+            for _ in 0..3 {
+                sleep(Duration::from_micros(chance(&mut random) % 8_000)).await;
+                line.act(&store, chance(&mut random) % 7).await?;
+            }
+            Ok::<(), String>(())
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done.map_err(|error| error.to_string())??;
+    }
+    if chance(&mut random).is_multiple_of(2) {
+        older.dead.store(true, Ordering::SeqCst);
+    }
+    if chance(&mut random).is_multiple_of(4) {
+        newer.dead.store(true, Ordering::SeqCst);
+    }
+    settle_the_question(arena, &line, epoch + 2, mutant).await?;
+    let mut events = line.events.lock().clone();
+    events.sort_by_key(|event| event.begun);
+    match is_linear(&events) {
+        true => Ok(()),
+        false => Err(format!("no order explains what was told: {events:#?}")),
+    }
+}
+
+/// A third holder reads: first with one drive away or with all, then with each one away, then
+/// with all, when it must be told.
+async fn settle_the_question(
+    arena: &Arena,
+    line: &Line,
+    epoch: u64,
+    mutant: Option<Mutant>,
+) -> Result<(), String> {
+    let last = arena.holder(epoch, mutant, epoch);
+    let drives = arena.drives.len();
+    let first = usize::try_from(epoch).unwrap() % (drives + 1);
+    for place in [first].into_iter().chain(0..drives) {
+        if place < drives {
+            last.cut(place, true);
+        }
+        for _ in 0..3 {
+            line.read(&last.store).await?;
+        }
+        if place < drives {
+            last.cut(place, false);
+        }
+    }
+    // What could not be finished with a drive away is sent to it again in a while.
+    for _ in 0..TRIES_MAX {
+        if line.read(&last.store).await? {
+            return Ok(());
+        }
+        sleep(PATIENCE).await;
+    }
+    Err("no read with all drives is answered".to_owned())
+}
+
+/// Rounds on the same drives until something is wrong.
+fn contest(data: u8, parity: u8, mutant: Option<Mutant>, rounds: u64) -> Option<(u64, String)> {
+    let arena = Arena::new(&format!("{data}{parity}{mutant:?}"), data, parity);
+    (0..rounds).find_map(|number| {
+        // What is left under way at the end of a round is dropped with its runtime.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let wrong = runtime.block_on(round(&arena, number, mutant)).err();
+        runtime.shutdown_background();
+        wrong.map(|said| (number, said))
+    })
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "how fast it is caught is part of the result"
+)]
+fn caught(data: u8, parity: u8, mutant: Mutant) {
+    let found = contest(data, parity, Some(mutant), CAUGHT_WITHIN);
+    let (number, said) = found.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
+    let said = said.lines().next().unwrap_or_default();
+    println!("{mutant:?}: caught in round {number}: {said}");
+}
+
+#[test]
+fn two_holders_on_real_drives_are_one_to_their_clients() {
+    for (data, parity) in [(2, 2), (3, 1), (1, 2)] {
+        if let Some((number, said)) = contest(data, parity, None, SOUND) {
+            panic!("{data}+{parity}, round {number}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_raise_that_is_left_out_is_caught() {
+    caught(2, 2, Mutant::NoRaise);
+}
+
+#[test]
+fn a_fence_that_is_left_out_is_caught() {
+    caught(2, 2, Mutant::NoFence);
+}
+
+#[test]
+fn an_older_version_that_is_dropped_at_the_commit_is_caught() {
+    caught(3, 1, Mutant::DropOlder);
+}
+
+#[test]
+fn a_reader_that_is_shown_only_what_is_settled_is_caught() {
+    caught(2, 2, Mutant::OnlySettled);
+}
+
+#[test]
+fn a_tombstone_that_is_forgotten_is_caught() {
+    caught(1, 2, Mutant::ForgetTombstone);
+}
+
+#[test]
+fn an_early_acknowledgement_is_caught() {
+    caught(2, 2, Mutant::AckEarly);
+}
+
+#[test]
+fn two_holders_of_one_epoch_are_caught() {
+    caught(2, 2, Mutant::SameEpoch);
+}
