@@ -13,12 +13,14 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import auth_checks  # noqa: E402,F401
+import copy_checks  # noqa: E402,F401
 import crash_checks  # noqa: E402,F401
 import damage_checks  # noqa: E402,F401
 import list_checks  # noqa: E402,F401
 import object_checks  # noqa: E402,F401
 import project_checks  # noqa: E402,F401
 import race_checks  # noqa: E402,F401
+import tag_checks  # noqa: E402,F401
 import tool_checks  # noqa: E402,F401
 import version_checks  # noqa: E402,F401
 from harness import BINARY, CHECKS, Server, equal  # noqa: E402

@@ -280,7 +280,7 @@ impl store::Body for RequestBody {
 }
 
 /// A checksum as the store keeps it.
-fn kept(checksum: &Checksum) -> store::Checksum {
+pub(crate) fn kept(checksum: &Checksum) -> store::Checksum {
     store::Checksum {
         kind: kind_of(checksum.algorithm()),
         composite: None,

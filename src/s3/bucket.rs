@@ -217,6 +217,12 @@ pub(crate) fn acl(door: &Door, op: &OnBucket, call: &Call) -> Result<Answer, S3E
     ))
 }
 
+/// There is no website to take away.
+pub(crate) fn delete_website(op: &OnBucket, call: &Call) -> Result<Answer, S3Error> {
+    call.bucket(&op.bucket)?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
 pub(crate) fn absent(op: &GetAbsentConfiguration, call: &Call) -> Result<Answer, S3Error> {
     call.bucket(&op.bucket)?;
     Ok(Answer::xml(StatusCode::OK, op.what.answer()?))

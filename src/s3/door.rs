@@ -17,7 +17,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::body::RequestBody;
 use crate::credentials::SigningKeys;
 use crate::route::needed;
-use crate::{bucket, list, object};
+use crate::{attributes, bucket, copy, list, object, tagging};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -215,6 +215,8 @@ impl Door {
             Op::PutBucketTagging(op) => bucket::put_tagging(self, op, call).await,
             Op::DeleteBucketTagging(op) => bucket::delete_tagging(self, &op, &call).await,
             Op::GetBucketAcl(op) => bucket::acl(self, &op, &call),
+            Op::PutBucketAcl(op) => attributes::put_bucket_acl(op, call).await,
+            Op::DeleteBucketWebsite(op) => bucket::delete_website(&op, &call),
             Op::GetAbsentConfiguration(op) => bucket::absent(&op, &call),
             Op::ListObjects(op) => list::objects(self, &op, &call).await,
             Op::ListObjectsV2(op) => list::objects_v2(self, &op, &call).await,
@@ -224,6 +226,13 @@ impl Door {
             Op::HeadObject(op) => object::head(self, &op, &call).await,
             Op::PutObject(op) => object::put(self, op, call).await,
             Op::DeleteObject(op) => object::delete(self, &op, &call).await,
+            Op::CopyObject(op) => copy::object(self, &op, &call).await,
+            Op::GetObjectAttributes(op) => attributes::get(self, &op, &call).await,
+            Op::GetObjectTagging(op) => tagging::get(self, &op, &call).await,
+            Op::PutObjectTagging(op) => tagging::put(self, op, call).await,
+            Op::DeleteObjectTagging(op) => tagging::delete(self, &op, &call).await,
+            Op::GetObjectAcl(op) => attributes::acl(self, &op, &call).await,
+            Op::PutObjectAcl(op) => attributes::put_acl(self, op, call).await,
             other => Err(S3Error::not_implemented(other.name())),
         }
     }

@@ -4,14 +4,17 @@
 //! or gossip.
 
 mod answer;
+mod attributes;
 mod body;
 mod bucket;
+mod copy;
 mod credentials;
 mod door;
 mod error;
 mod list;
 mod object;
 mod route;
+mod tagging;
 
 pub use answer::AnswerBody;
 pub use door::{Door, DoorConfig, Operation};

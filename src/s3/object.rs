@@ -13,7 +13,7 @@ use s3wire::{
     WriteConditions,
 };
 use store::{Delete, Expect, Found, Properties, Put, Tags, Versioning, WriteError};
-use types::{BucketName, ByteRange, ObjectKey, VersionId};
+use types::{BucketName, ByteRange, ObjectKey, Timestamp, VersionId};
 
 use crate::answer::Answer;
 use crate::body::algorithm_of;
@@ -26,7 +26,7 @@ const PUT_MAX: u64 = 5 << 30;
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 
-fn versioning(of: ledger::Versioning) -> Versioning {
+pub(crate) fn versioning(of: ledger::Versioning) -> Versioning {
     match of {
         ledger::Versioning::Off => Versioning::Off,
         ledger::Versioning::Enabled => Versioning::Enabled,
@@ -41,7 +41,7 @@ fn tags(of: &EtagMatch) -> Tags {
     }
 }
 
-fn expect(conditions: &WriteConditions) -> Result<Expect, S3Error> {
+pub(crate) fn expect(conditions: &WriteConditions) -> Result<Expect, S3Error> {
     match (&conditions.if_match, &conditions.if_none_match) {
         (None, None) => Ok(Expect::Anything),
         (Some(of), None) => Ok(Expect::Match(tags(of))),
@@ -53,7 +53,7 @@ fn expect(conditions: &WriteConditions) -> Result<Expect, S3Error> {
 }
 
 /// What a version keeps of a request's headers.
-fn properties(new: NewObject) -> Properties {
+pub(crate) fn properties(new: NewObject) -> Properties {
     let named = [
         ("content-type", new.headers.content_type),
         ("content-encoding", new.headers.content_encoding),
@@ -95,10 +95,9 @@ pub(crate) async fn put(door: &Door, op: PutObject, call: Call) -> Result<Answer
         WriteError::Store(error) => of_store(&error),
         WriteError::Body(error) => error,
     })?;
-    let mut answer = Answer::empty(StatusCode::OK).with(ETAG, &format!("\"{}\"", written.etag));
-    if bucket.versioning != ledger::Versioning::Off {
-        answer = answer.with(VERSION_ID, &written.version.to_string());
-    }
+    let answer = Answer::empty(StatusCode::OK).with(ETAG, &format!("\"{}\"", written.etag));
+    let versioned = bucket.versioning != ledger::Versioning::Off;
+    let mut answer = with_version(answer, versioned, written.version);
     for checksum in &written.checksums {
         if let Some(sum) = shown(checksum) {
             answer = answer
@@ -110,7 +109,7 @@ pub(crate) async fn put(door: &Door, op: PutObject, call: Call) -> Result<Answer
 }
 
 /// A kept checksum as clients see it.
-fn shown(kept: &store::Checksum) -> Option<ObjectChecksum> {
+pub(crate) fn shown(kept: &store::Checksum) -> Option<ObjectChecksum> {
     let checksum = Checksum::from_bytes(algorithm_of(kept.kind), &kept.sum)?;
     Some(match kept.composite {
         None => ObjectChecksum::whole(checksum),
@@ -141,12 +140,24 @@ pub(crate) async fn find(
 ) -> Result<(Found, bool), S3Error> {
     let bucket = call.bucket(bucket)?;
     let versioned = bucket.versioning != ledger::Versioning::Off;
-    let (marker, modified) = match door.store.find(bucket.id(), key, version).await {
-        Ok(found) => return Ok((found, versioned)),
-        Err(store::Error::DeleteMarker { version, modified }) => (version, modified),
-        Err(error) => return Err(of_store(&error)),
-    };
-    let refused = match version {
+    match door.store.find(bucket.id(), key, version).await {
+        Ok(found) => Ok((found, versioned)),
+        Err(store::Error::DeleteMarker {
+            version: marker,
+            modified,
+        }) => Err(of_marker(version, marker, modified, method)),
+        Err(error) => Err(of_store(&error)),
+    }
+}
+
+/// What a delete marker is to whoever `asked` for a version, or for the current one.
+pub(crate) fn of_marker(
+    asked: Option<VersionId>,
+    marker: VersionId,
+    modified: Timestamp,
+    method: &'static str,
+) -> S3Error {
+    let refused = match asked {
         None => S3Error::from(ErrorCode::NoSuchKey),
         Some(_) => S3Error::from(ErrorCode::MethodNotAllowed)
             .with("Method", method)
@@ -154,9 +165,18 @@ pub(crate) async fn find(
             .with_header(ALLOW, "DELETE")
             .with_header(LAST_MODIFIED, s3wire::http_date(modified)),
     };
-    Err(refused
+    refused
         .with_header(DELETE_MARKER, "true")
-        .with_header(VERSION_ID, marker.to_string()))
+        .with_header(VERSION_ID, marker.to_string())
+}
+
+/// Names the version, if the bucket ever kept versions.
+pub(crate) fn with_version(answer: Answer, versioned: bool, version: VersionId) -> Answer {
+    if versioned {
+        answer.with(VERSION_ID, &version.to_string())
+    } else {
+        answer
+    }
 }
 
 async fn read(
@@ -212,9 +232,7 @@ fn described(mut answer: Answer, op: &ReadObject, reading: &Reading) -> Answer {
     for (name, value) in &properties.user {
         answer = answer.with_named(&format!("x-amz-meta-{name}"), value);
     }
-    if reading.versioned {
-        answer = answer.with(VERSION_ID, &head.version.to_string());
-    }
+    answer = with_version(answer, reading.versioned, head.version);
     if !properties.tags.is_empty() {
         answer = answer.with_named("x-amz-tagging-count", &properties.tags.len().to_string());
     }

@@ -2,15 +2,11 @@
 
 use auth::{Action, Resource};
 use s3wire::{AbsentConfiguration, Op};
+use types::VersionId;
 
 /// The action and resource of an operation; `None` for what is not there: it answers
 /// `NotImplemented` to whoever is known, and is refused to whoever is not.
 pub(crate) fn needed(op: &Op) -> Option<(Action, Resource)> {
-    let resource = match (op.bucket(), op.key()) {
-        (Some(bucket), Some(key)) => Resource::Object(bucket.clone(), key.clone()),
-        (Some(bucket), None) => Resource::Bucket(bucket.clone()),
-        (None, _) => Resource::Service,
-    };
     let action = match op {
         Op::ListBuckets(_) => Action::ListAllMyBuckets,
         Op::CreateBucket(_) => Action::CreateBucket,
@@ -29,20 +25,44 @@ pub(crate) fn needed(op: &Op) -> Option<(Action, Resource)> {
         Op::ListMultipartUploads(_) => Action::ListBucketMultipartUploads,
         // Each key of the document needs a permit of its own, besides.
         Op::DeleteObjects(_) => Action::DeleteObject,
-        Op::GetObject(op) | Op::HeadObject(op) => match op.version {
-            None => Action::GetObject,
-            Some(_) => Action::GetObjectVersion,
-        },
-        Op::DeleteObject(op) => match op.version {
-            None => Action::DeleteObject,
-            Some(_) => Action::DeleteObjectVersion,
-        },
-        Op::GetObjectAttributes(_) => Action::GetObjectAttributes,
-        Op::GetObjectTagging(_) => Action::GetObjectTagging,
-        Op::PutObjectTagging(_) => Action::PutObjectTagging,
-        Op::DeleteObjectTagging(_) => Action::DeleteObjectTagging,
-        Op::GetObjectAcl(_) => Action::GetObjectAcl,
-        Op::PutObjectAcl(_) => Action::PutObjectAcl,
+        Op::GetObject(op) | Op::HeadObject(op) => {
+            of_version(op.version, Action::GetObject, Action::GetObjectVersion)
+        }
+        Op::DeleteObject(op) => of_version(
+            op.version,
+            Action::DeleteObject,
+            Action::DeleteObjectVersion,
+        ),
+        Op::GetObjectAttributes(op) => of_version(
+            op.version,
+            Action::GetObjectAttributes,
+            Action::GetObjectVersionAttributes,
+        ),
+        Op::GetObjectTagging(op) => of_version(
+            op.version,
+            Action::GetObjectTagging,
+            Action::GetObjectVersionTagging,
+        ),
+        Op::PutObjectTagging(op) => of_version(
+            op.version,
+            Action::PutObjectTagging,
+            Action::PutObjectVersionTagging,
+        ),
+        Op::DeleteObjectTagging(op) => of_version(
+            op.version,
+            Action::DeleteObjectTagging,
+            Action::DeleteObjectVersionTagging,
+        ),
+        Op::GetObjectAcl(op) => of_version(
+            op.version,
+            Action::GetObjectAcl,
+            Action::GetObjectVersionAcl,
+        ),
+        Op::PutObjectAcl(op) => of_version(
+            op.version,
+            Action::PutObjectAcl,
+            Action::PutObjectVersionAcl,
+        ),
         Op::PutObject(_)
         | Op::CopyObject(_)
         | Op::CreateMultipartUpload(_)
@@ -53,7 +73,23 @@ pub(crate) fn needed(op: &Op) -> Option<(Action, Resource)> {
         Op::AbortMultipartUpload(_) => Action::AbortMultipartUpload,
         Op::NotImplemented(_) => return None,
     };
-    Some((action, resource))
+    Some((action, resource(op)))
+}
+
+fn resource(op: &Op) -> Resource {
+    match (op.bucket(), op.key()) {
+        (Some(bucket), Some(key)) => Resource::Object(bucket.clone(), key.clone()),
+        (Some(bucket), None) => Resource::Bucket(bucket.clone()),
+        (None, _) => Resource::Service,
+    }
+}
+
+/// The current version and a named one are different things to policies.
+fn of_version(version: Option<VersionId>, current: Action, named: Action) -> Action {
+    match version {
+        None => current,
+        Some(_) => named,
+    }
 }
 
 fn absent(what: AbsentConfiguration) -> Action {

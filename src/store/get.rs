@@ -50,11 +50,7 @@ impl ErasureSet {
     ) -> Result<Found, Error> {
         let want = want_of(version);
         let found = self.look(spot, want).await?;
-        let missing = || match version {
-            None => Error::NoSuchKey,
-            Some(_) => Error::NoSuchVersion,
-        };
-        let (head, asked) = found.ok_or_else(missing)?;
+        let (head, asked) = found.ok_or_else(|| missing(version))?;
         if head.kind == Kind::Marker {
             return Err(Error::DeleteMarker {
                 version: head.version,
@@ -182,7 +178,16 @@ impl ErasureSet {
     }
 }
 
-fn want_of(version: Option<VersionId>) -> Want {
+/// What it is when the version that was asked for is not there.
+pub(crate) fn missing(version: Option<VersionId>) -> Error {
+    match version {
+        None => Error::NoSuchKey,
+        Some(_) => Error::NoSuchVersion,
+    }
+}
+
+/// The rows that decide a version.
+pub(crate) fn want_of(version: Option<VersionId>) -> Want {
     match version {
         None => Want::Latest,
         Some(VersionId::Null) => Want::Null,

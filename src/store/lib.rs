@@ -3,6 +3,7 @@
 //! Decisions are `quorum`'s; this room asks drives, carries bytes and keeps commits going. It
 //! must not know gRPC, Raft, users or the wire of S3; leases are given to it.
 
+mod amend;
 mod block;
 mod buffers;
 mod commit;

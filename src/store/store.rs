@@ -163,6 +163,18 @@ impl Store {
         set.delete(&spot, delete).await
     }
 
+    /// Replaces the tags of the current version, or of a named one. Says which it was.
+    pub async fn set_tags(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        tags: Vec<(String, String)>,
+    ) -> Result<VersionId, Error> {
+        let (spot, set) = self.object(bucket, key)?;
+        set.set_tags(&spot, version, tags).await
+    }
+
     /// Lists current objects.
     pub async fn list(&self, request: &ListRequest) -> Result<ListPage, Error> {
         list(&self.sets, &self.slot_of(request.bucket), request).await

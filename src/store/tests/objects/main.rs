@@ -12,4 +12,5 @@ mod plain;
 mod post;
 mod recount;
 mod rig;
+mod tags;
 mod versions;
