@@ -1,16 +1,24 @@
 //! From directories to drives: what is at each path, what may be formatted, what is offline.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use drive::{Drive, Formatted, Found, Identity, LocalDrive, Options, Standing, inspect};
+use drive::{Drive, Formatted, Found, Identity, LocalDrive, Options, Standing, Status, inspect};
 use placement::Classes;
 use types::{DeploymentId, DriveId, Geometry};
 
-use crate::config::Pool;
+use crate::config::{Config, Pool};
 use crate::offline::OfflineDrive;
+use crate::terrain::unfit;
+
+/// How long a drive may take to show what it holds: the start does not wait for one that hangs.
+const LOOK_WAIT: Duration = Duration::from_secs(10);
+/// How long a drive may take to read the tail of its log.
+const OPEN_WAIT: Duration = Duration::from_secs(20);
 
 /// Why no drives can be had. One line for an operator; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +47,24 @@ pub enum FormError {
         /// What is wrong with the first that cannot.
         why: String,
     },
+    /// The drives are those of sets of another size.
+    #[error("{}: its set was formatted with {formatted} drives, and {named} are named", path.display())]
+    SetSize {
+        /// The path of one of them.
+        path: PathBuf,
+        /// Drives of its set.
+        formatted: usize,
+        /// Drives of a set as named.
+        named: usize,
+    },
+    /// A path lies on a file system that cannot carry a drive.
+    #[error("{}: {why}", path.display())]
+    FileSystem {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Several pools in one start.
     #[error("several pools are not implemented: name the drives in one argument")]
     Pools,
@@ -59,6 +85,16 @@ struct Seat {
     set: usize,
     place: usize,
     found: Found,
+    /// What is wrong with the file system below it, if anything.
+    unfit: Option<&'static str>,
+    /// Why what was found is not used.
+    refused: Option<String>,
+}
+
+impl Seat {
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.refused.get_or_insert(why.into());
+    }
 }
 
 /// The drives of a start.
@@ -77,12 +113,14 @@ pub(crate) struct Formed {
     pub(crate) classes: Classes,
 }
 
-/// Looks at every path, formats what may be formatted, and opens what can be opened. Blocks.
-pub(crate) fn form(pools: &[Pool]) -> Result<Formed, FormError> {
-    let [pool] = pools else {
+/// Looks at every path, formats what may be formatted, and opens what can be opened. Blocks, but
+/// not for a drive that hangs.
+pub(crate) fn form(config: &Config) -> Result<Formed, FormError> {
+    let [pool] = config.pools.as_slice() else {
         return Err(FormError::Pools);
     };
     let mut seats = look(pool);
+    check_file_systems(&seats, config.dev)?;
     let fresh = !seats.iter().any(|seat| formatted(&seat.found).is_some());
     let deployment = if fresh {
         refuse_unusable(&seats)?;
@@ -92,18 +130,12 @@ pub(crate) fn form(pools: &[Pool]) -> Result<Formed, FormError> {
     };
     let geometry = pool.classes.standard;
     if !fresh {
-        check_enough(&seats, deployment, geometry)?;
+        check_sizes(&seats, deployment, geometry)?;
+        judge(&mut seats, deployment);
+        check_enough(&seats, geometry)?;
     }
-    let mounted_elsewhere = seats
-        .iter()
-        .any(|seat| formatted(&seat.found).is_some_and(|drive| drive.mounted));
-    for seat in &mut seats {
-        let empty = match seat.found {
-            Found::Empty { mounted } => fresh || mounted || !mounted_elsewhere,
-            Found::Missing => fresh,
-            _ => false,
-        };
-        if empty {
+    for seat in seats.iter_mut().filter(|seat| seat.refused.is_none()) {
+        if matches!(seat.found, Found::Empty { .. } | Found::Missing) {
             let identity = seat_identity(seat, deployment, DriveId::from_bytes(random()?));
             seat.found = Found::Formatted(drive::format(&seat.path, &identity, geometry)?);
         }
@@ -111,20 +143,71 @@ pub(crate) fn form(pools: &[Pool]) -> Result<Formed, FormError> {
     open_all(pool, seats, deployment, fresh)
 }
 
+/// Works on all seats side by side; `None` for those that take longer than `wait`.
+fn side_by_side<T: Send + 'static>(
+    works: Vec<impl FnOnce() -> T + Send + 'static>,
+    wait: Duration,
+) -> Vec<Option<T>> {
+    let deadline = Instant::now() + wait;
+    let mut running = Vec::new();
+    for work in works {
+        let (done, result) = mpsc::sync_channel(1);
+        // Nobody takes it once the deadline is over; then it is dropped, and so closed.
+        thread::spawn(move || done.send(work()));
+        running.push(result);
+    }
+    let left = || deadline.saturating_duration_since(Instant::now());
+    running
+        .into_iter()
+        .map(|result| result.recv_timeout(left()).ok())
+        .collect()
+}
+
 fn look(pool: &Pool) -> Vec<Seat> {
-    let mut seats = Vec::new();
-    for (set, paths) in pool.sets.iter().enumerate() {
-        for (place, path) in paths.iter().enumerate() {
-            let found = inspect(path);
-            seats.push(Seat {
-                path: path.clone(),
-                set,
-                place,
-                found,
-            });
+    let named: Vec<(usize, usize, &PathBuf)> = (0..)
+        .zip(&pool.sets)
+        .flat_map(|(set, paths)| {
+            (0..)
+                .zip(paths)
+                .map(move |(place, path)| (set, place, path))
+        })
+        .collect();
+    let look_at = |(_, _, path): &(usize, usize, &PathBuf)| {
+        let path = (*path).clone();
+        move || (inspect(&path), unfit(&path))
+    };
+    let seen = side_by_side(named.iter().map(look_at).collect(), LOOK_WAIT);
+    let seat = |((set, place, path), seen): ((usize, usize, &PathBuf), Option<_>)| {
+        let (found, unfit) = seen.unwrap_or((Found::Unreadable(ErrorKind::TimedOut), None));
+        Seat {
+            path: path.clone(),
+            set,
+            place,
+            found,
+            unfit,
+            refused: None,
+        }
+    };
+    named.into_iter().zip(seen).map(seat).collect()
+}
+
+/// A drive must keep what it was told to sync; tests may do without.
+fn check_file_systems(seats: &[Seat], dev: bool) -> Result<(), FormError> {
+    for seat in seats {
+        match seat.unfit {
+            Some(why) if dev => {
+                tracing::warn!(path = %seat.path.display(), why, "fit for tests only")
+            }
+            Some(why) => {
+                return Err(FormError::FileSystem {
+                    path: seat.path.clone(),
+                    why,
+                });
+            }
+            None => {}
         }
     }
-    seats
+    Ok(())
 }
 
 fn formatted(found: &Found) -> Option<&Formatted> {
@@ -161,29 +244,95 @@ fn majority(seats: &[Seat]) -> DeploymentId {
         .unwrap_or(DeploymentId::from_bytes([0; 16]))
 }
 
-fn check_enough(
+/// Sets keep their size: with other quorums, what was acknowledged might not be found.
+fn check_sizes(
     seats: &[Seat],
     deployment: DeploymentId,
     geometry: Geometry,
 ) -> Result<(), FormError> {
-    let needed = geometry.read_quorum().max(geometry.data());
-    let sets: BTreeSet<usize> = seats.iter().map(|seat| seat.set).collect();
-    for set in sets {
-        let members = || seats.iter().filter(move |seat| seat.set == set);
-        let usable = |seat: &&Seat| {
-            formatted(&seat.found).is_some_and(|drive| drive.identity.deployment == deployment)
+    let named = geometry.drives();
+    for seat in seats {
+        let drive = formatted(&seat.found).filter(|d| d.identity.deployment == deployment);
+        match drive.map(|drive| drive.geometry.drives()) {
+            Some(formatted) if formatted != named => {
+                return Err(FormError::SetSize {
+                    path: seat.path.clone(),
+                    formatted,
+                    named,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Says of each seat of a deployment that exists whether what was found there is used: a drive
+/// of this deployment, at whatever path of its pool it is found, but once; or an empty directory,
+/// which takes its seat anew.
+fn judge(seats: &mut [Seat], deployment: DeploymentId) {
+    let mounts = seats
+        .iter()
+        .any(|seat| formatted(&seat.found).is_some_and(|drive| drive.mounted));
+    let sets = seats.iter().map(|seat| seat.set + 1).max().unwrap_or(0);
+    // Of two copies of a drive, the one counts that is where the drive belongs.
+    let mut order: Vec<&mut Seat> = seats.iter_mut().collect();
+    order.sort_by_key(|seat| formatted(&seat.found).map(seat_of) != Some((seat.set, seat.place)));
+    let mut taken: BTreeMap<(usize, usize), PathBuf> = BTreeMap::new();
+    for seat in order {
+        let Some(drive) = formatted(&seat.found) else {
+            match seat.found {
+                Found::Empty { mounted: true } => {}
+                Found::Empty { mounted: false } if !mounts => {}
+                Found::Empty { .. } => seat.refuse(
+                    "its mount is missing: the directory is empty, and the other drives are mounts",
+                ),
+                _ => seat.refuse(seat.found.to_string()),
+            }
+            continue;
         };
-        let count = members().filter(usable).count();
+        let (deployed, place) = (drive.identity.deployment, seat_of(drive));
+        if deployed != deployment {
+            seat.refuse("it belongs to another deployment");
+        } else if place.0 >= sets {
+            seat.refuse("its set is not among those that are named");
+        } else if let Some(other) = taken.get(&place) {
+            seat.refuse(format!("{} holds the drive of its seat", other.display()));
+        } else {
+            taken.insert(place, seat.path.clone());
+        }
+    }
+}
+
+/// The set and place that a drive says are its.
+fn seat_of(drive: &Formatted) -> (usize, usize) {
+    let identity = &drive.identity;
+    (usize::from(identity.set), usize::from(identity.place))
+}
+
+fn check_enough(seats: &[Seat], geometry: Geometry) -> Result<(), FormError> {
+    let needed = geometry.read_quorum().max(geometry.data());
+    let sets = seats.iter().map(|seat| seat.set + 1).max().unwrap_or(0);
+    for set in 0..sets {
+        let usable = |seat: &&Seat| {
+            seat.refused.is_none() && formatted(&seat.found).is_some_and(|d| seat_of(d).0 == set)
+        };
+        let count = seats.iter().filter(usable).count();
         if count < needed {
-            let why = members().find(|seat| !usable(seat));
+            let why = |seat: &Seat| {
+                let found = || seat.found.to_string();
+                let why = seat.refused.clone().unwrap_or_else(found);
+                format!("{}: {why}", seat.path.display())
+            };
+            let members = || seats.iter().filter(|seat| seat.set == set);
             return Err(FormError::TooFew {
                 set,
                 usable: count,
                 drives: members().count(),
                 needed,
-                why: why.map_or_else(String::new, |seat| {
-                    format!("{}: {}", seat.path.display(), seat.found)
-                }),
+                why: members()
+                    .find(|seat| !usable(seat))
+                    .map_or_else(String::new, why),
             });
         }
     }
@@ -203,7 +352,7 @@ fn seat_identity(seat: &Seat, deployment: DeploymentId, drive: DriveId) -> Ident
 /// Opens all drives side by side: each reads the tail of its log.
 fn open_all(
     pool: &Pool,
-    seats: Vec<Seat>,
+    mut seats: Vec<Seat>,
     deployment: DeploymentId,
     fresh: bool,
 ) -> Result<Formed, FormError> {
@@ -228,45 +377,62 @@ fn open_all(
         failpoints: drive::Failpoints::from_env(),
         ..Options::default()
     };
-    let opening: Vec<_> = seats
-        .into_iter()
-        .map(|seat| (seat, options.clone()))
-        .map(|(seat, options)| thread::spawn(move || open_one(&seat, deployment, &options)))
-        .collect();
-    let mut taken = BTreeSet::new();
-    for opened in opening {
-        let (identity, path, opened) = opened.join().map_err(|_| FormError::Interrupted)?;
-        let (set, place) = (usize::from(identity.set), usize::from(identity.place));
-        let Some(slot) = formed.sets.get_mut(set).and_then(|set| set.get_mut(place)) else {
-            tracing::error!(path = %path.display(), "offline: its seat is not in this set");
-            continue;
-        };
+    let work = |seat: &Seat| {
+        let (path, options) = (seat.path.clone(), options.clone());
+        let identity = formatted(&seat.found).map(|drive| drive.identity.clone());
+        let identity = identity.filter(|_| seat.refused.is_none());
+        move || identity.map(|identity| (open_one(&path, &identity, &options), identity))
+    };
+    let opened = side_by_side(seats.iter().map(work).collect(), OPEN_WAIT);
+    for (seat, opened) in seats.iter_mut().zip(opened) {
         match opened {
-            Ok(_) if !taken.insert((set, place)) => {
-                tracing::error!(path = %path.display(), "offline: another path holds the same drive");
-            }
-            Ok(drive) => {
-                let drive = Arc::new(drive);
-                *slot = Arc::clone(&drive) as Arc<dyn Drive>;
-                formed.local.push(drive);
-            }
-            Err(why) => {
-                tracing::error!(path = %path.display(), why, "a drive is offline");
-                if !taken.contains(&(set, place)) {
-                    *slot = Arc::new(OfflineDrive::new(identity, &why));
-                }
-            }
+            Some(Some((Ok(drive), identity))) => seat_drive(&mut formed, seat, drive, &identity),
+            Some(Some((Err(why), _))) => seat.refuse(why),
+            Some(None) => {}
+            None => seat.refuse("it does not answer"),
+        }
+    }
+    check_enough(&seats, pool.classes.standard)?;
+    for seat in &seats {
+        let Some(why) = &seat.refused else { continue };
+        tracing::error!(path = %seat.path.display(), why, "a drive is offline");
+        let ours = |drive: &&Formatted| drive.identity.deployment == deployment;
+        let ours = formatted(&seat.found).filter(ours);
+        let (set, place) = ours.map_or((seat.set, seat.place), seat_of);
+        let vacant = |drive: &&mut Arc<dyn Drive>| drive.identity().drive == NOBODY;
+        let slot = formed.sets.get_mut(set).and_then(|set| set.get_mut(place));
+        if let Some(slot) = slot.filter(vacant) {
+            *slot = Arc::new(OfflineDrive::new(slot.identity().clone(), why));
         }
     }
     Ok(formed)
 }
+
+/// Puts a drive into its seat.
+fn seat_drive(formed: &mut Formed, seat: &Seat, drive: LocalDrive, identity: &Identity) {
+    let (set, place) = (usize::from(identity.set), usize::from(identity.place));
+    if drive.status() == Status::ReadOnly {
+        tracing::error!(path = %seat.path.display(), "a drive is read-only: it serves reads alone");
+    }
+    let drive = Arc::new(drive);
+    if let Some(slot) = formed.sets.get_mut(set).and_then(|set| set.get_mut(place)) {
+        *slot = Arc::clone(&drive) as Arc<dyn Drive>;
+    }
+    if let Some(path) = formed.paths.get_mut(set).and_then(|set| set.get_mut(place)) {
+        path.clone_from(&seat.path);
+    }
+    formed.local.push(drive);
+}
+
+/// The id of a drive of which nothing is known.
+const NOBODY: DriveId = DriveId::from_bytes([0; 16]);
 
 /// A set of which nothing is known yet.
 fn offline_set(drives: usize) -> Vec<Arc<dyn Drive>> {
     let offline = |place: usize| {
         let identity = Identity {
             deployment: DeploymentId::from_bytes([0; 16]),
-            drive: DriveId::from_bytes([0; 16]),
+            drive: NOBODY,
             pool: 0,
             set: 0,
             place: u8::try_from(place).unwrap_or(u8::MAX),
@@ -276,27 +442,16 @@ fn offline_set(drives: usize) -> Vec<Arc<dyn Drive>> {
     (0..drives).map(offline).collect()
 }
 
-/// Opens the drive at one path. A drive is taken at whatever path of its set it is found.
-fn open_one(
-    seat: &Seat,
-    deployment: DeploymentId,
-    options: &Options,
-) -> (Identity, PathBuf, Result<LocalDrive, String>) {
-    let nobody = seat_identity(seat, deployment, DriveId::from_bytes([0; 16]));
-    let path = seat.path.clone();
-    let Some(drive) = formatted(&seat.found) else {
-        return (nobody, path, Err(seat.found.to_string()));
-    };
-    let identity = drive.identity.clone();
-    if identity.deployment != deployment {
-        return (
-            nobody,
-            path,
-            Err("it belongs to another deployment".to_owned()),
-        );
-    }
-    let opened = LocalDrive::open(Path::new(&path), &identity, options);
-    (identity, path, opened.map_err(|error| error.to_string()))
+fn open_one(path: &Path, identity: &Identity, options: &Options) -> Result<LocalDrive, String> {
+    LocalDrive::open(path, identity, options).map_err(|error| {
+        let why = match error {
+            drive::Error::Offline(why) => why.to_string(),
+            other => other.to_string(),
+        };
+        // Whoever says it names the path.
+        let path = format!("{}: ", path.display());
+        why.strip_prefix(&path).unwrap_or(&why).to_owned()
+    })
 }
 
 /// Random bytes for an identity.

@@ -25,6 +25,14 @@ pub enum IntentError {
     /// A change of intent that a start needs was not made.
     #[error("a start needs a change of intent: {0}")]
     Propose(#[from] ProposeError),
+    /// Keys are spread over the sets: without one, a part of them would be gone.
+    #[error("this deployment has {known} sets of drives, and {named} are named")]
+    Sets {
+        /// Sets of the deployment.
+        known: usize,
+        /// Sets that are named.
+        named: usize,
+    },
     /// The deployment was formed, and its cluster secret is nowhere.
     #[error("the cluster secret of this deployment is neither given nor on its drives")]
     NoSecret,
@@ -153,6 +161,11 @@ async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError
             })
             .await?;
         return Ok(());
+    }
+    let sets = state.seats.keys().map(|(_, set, _)| usize::from(*set) + 1);
+    let (known, named) = (sets.max().unwrap_or(0), formed.sets.len());
+    if known != named {
+        return Err(IntentError::Sets { known, named });
     }
     for seat in seats {
         let known = state.seats.get(&(seat.pool, seat.set, seat.place));

@@ -16,6 +16,7 @@ mod offline;
 mod s3_service;
 mod shutdown;
 mod telemetry;
+mod terrain;
 mod tls;
 
 pub use assemble::{Error as StartError, run};

@@ -13,7 +13,7 @@ pub struct Uuid([u8; 16]);
 
 impl Uuid {
     /// An id from its bytes; the caller brings the randomness.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
@@ -85,7 +85,7 @@ macro_rules! id {
 
         impl $name {
             /// An id from its bytes; the caller brings the randomness.
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
 
