@@ -41,6 +41,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// The root credential, if the environment gives one; else the one that is kept, or a new one.
     pub root: Option<Credential>,
+    /// Whether what is fit for tests only is taken too.
+    pub dev: bool,
     /// The region of requests; none accepts any.
     pub region: Option<String>,
     /// Names under which buckets are sub-domains, in lower case.
@@ -126,16 +128,27 @@ pub fn load(
     if flags.server.console_address.is_some() || settings.value("CONSOLE_ADDRESS").is_some() {
         warnings.push("--console-address is ignored: the console is not there yet".to_owned());
     }
+    for flag in &flags.ignored {
+        warnings.push(format!(
+            "--{flag} is ignored: there is nothing that it could change"
+        ));
+    }
     let dev = match settings.value("DEV") {
         Some(setting) => setting.read(switch, "on or off")?,
         None => false,
     };
     let certs_dir = flags.common.certs_dir.as_deref();
+    let tls = certificates::read(&settings, certs_dir, flags.server.tls.as_deref())?;
+    let named = settings.value("CERTS_DIR").map(|setting| setting.value);
+    if let (Tls::Plain, Some(directory)) = (&tls, certs_dir.or(named.as_deref())) {
+        warnings.push(format!("{directory} holds no public.crt and private.key"));
+    }
     Ok(Config {
         address: address(&flags, &settings)?,
-        tls: certificates::read(&settings, certs_dir, flags.server.tls.as_deref())?,
+        tls,
         pools: drives::read(&settings, &flags.server.drives, &mut warnings)?,
         root: credential::root(&settings, dev, &mut warnings)?,
+        dev,
         region: region(&settings)?,
         domains: domains(&settings)?,
         limits: limits(&flags, &settings)?,
@@ -155,6 +168,8 @@ fn refuse_absent(flags: &Flags) -> Result<(), Error> {
         ("--ftp", !flags.server.ftp.is_empty()),
         ("--sftp", !flags.server.sftp.is_empty()),
         ("--config", flags.server.config.is_some()),
+        ("--config-dir", flags.server.config_dir.is_some()),
+        ("--interface", flags.server.interface.is_some()),
     ];
     match absent.into_iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(Error::setting(name, "not implemented")),
@@ -318,6 +333,8 @@ mod tests {
             ("server --ftp address=:8021 /d", "--ftp: not implemented"),
             ("server --sftp address=:8022 /d", "--sftp: not implemented"),
             ("server --config c.yaml", "--config: not implemented"),
+            ("server -C /etc/minio /d", "--config-dir: not implemented"),
+            ("server --interface eth0 /d", "--interface: not implemented"),
             (
                 "server --address 9000 /d",
                 "--address: \"9000\" is not HOST:PORT or :PORT",
@@ -411,8 +428,7 @@ mod tests {
             ("MINIO_ADDRESS", ":1"),
             ("SARSEN_LOG", "debug"),
         ];
-        let line =
-            "--json --anonymous server --address 127.0.0.1:7000 --console-address :9001 /d{1...4}";
+        let line = "--json --anonymous server -S /none --address 127.0.0.1:7000 --console-address :9001 --memlimit 1GB /d{1...4}";
         let config = read(line, &variables).unwrap();
         assert_eq!(
             config.address,
@@ -434,7 +450,11 @@ mod tests {
         assert_eq!(config.output.filter, "debug");
         assert_eq!(
             config.warnings,
-            ["--console-address is ignored: the console is not there yet"]
+            [
+                "--console-address is ignored: the console is not there yet",
+                "--memlimit is ignored: there is nothing that it could change",
+                "/none holds no public.crt and private.key",
+            ]
         );
     }
 

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::error::Error;
 
@@ -30,7 +31,7 @@ pub(crate) struct CommonFlags {
     /// sub-directory.
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
     pub(crate) certs_dir: Option<String>,
-    /// Print no banner and no warnings.
+    /// Print no banner. Warnings and errors are logged all the same.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
     /// Leave names and addresses out of what is printed.
@@ -55,6 +56,10 @@ pub(crate) struct ServerFlags {
     pub(crate) tls: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) config: Option<String>,
+    #[arg(short = 'C', long, hide = true)]
+    pub(crate) config_dir: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) interface: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) ftp: Vec<String>,
     #[arg(long, hide = true)]
@@ -73,11 +78,30 @@ pub(crate) struct ServerFlags {
     pub(crate) drives: Vec<String>,
 }
 
+/// Flags of `minio server` that tune what Sarsen has no knob for: taken, and warned about.
+const TUNING: [&str; 11] = [
+    "conn-user-timeout",
+    "crossdomain-xml",
+    "dns-cache-ttl",
+    "listeners",
+    "log-dir",
+    "log-prefix",
+    "log-size",
+    "max-idle-conns-per-host",
+    "memlimit",
+    "recv-buf-size",
+    "send-buf-size",
+];
+/// The same, without a value.
+const TUNING_SWITCHES: [&str; 3] = ["compat", "log-compress", "no-compat"];
+
 /// The command line taken apart.
 #[derive(Debug)]
 pub(crate) struct Flags {
     pub(crate) common: CommonFlags,
     pub(crate) server: ServerFlags,
+    /// Flags that change nothing.
+    pub(crate) ignored: Vec<&'static str>,
 }
 
 /// Reads the arguments, the program's name first.
@@ -88,15 +112,33 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Fla
             "no command: try `sarsen server DIR...` or `sarsen --help`".into(),
         ));
     }
-    let line = CommandLine::try_parse_from(arguments).map_err(|error| match error.kind() {
+    let wrong = |error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Error::Help(error.to_string()),
         _ => Error::Usage(first_line(&error.to_string())),
-    })?;
+    };
+    let grammar = CommandLine::command().mut_subcommand("server", with_tuning);
+    let matches = grammar.try_get_matches_from(arguments).map_err(wrong)?;
+    let given = |name: &&str| {
+        let server = matches.subcommand().map(|(_, server)| server);
+        server.and_then(|server| server.value_source(name)) == Some(ValueSource::CommandLine)
+    };
+    let tuning = TUNING.into_iter().chain(TUNING_SWITCHES);
+    let ignored = tuning.filter(given).collect();
+    let line = CommandLine::from_arg_matches(&matches).map_err(wrong)?;
     let Command::Server(server) = line.command;
     Ok(Flags {
         common: line.common,
         server,
+        ignored,
     })
+}
+
+fn with_tuning(server: clap::Command) -> clap::Command {
+    let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
+    let switch = |name| hidden(name).action(ArgAction::SetTrue);
+    server
+        .args(TUNING.map(hidden))
+        .args(TUNING_SWITCHES.map(switch))
 }
 
 fn first_line(text: &str) -> String {
@@ -107,7 +149,6 @@ fn first_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn read(line: &str) -> Result<Flags, Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -115,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_grammar_is_sound() {
-        CommandLine::command().debug_assert();
+        let grammar = CommandLine::command().mut_subcommand("server", with_tuning);
+        grammar.debug_assert();
     }
 
     #[test]
@@ -154,6 +196,14 @@ mod tests {
         for line in ["sarsen --help", "sarsen server --help", "sarsen --version"] {
             assert_eq!(read(line).unwrap_err().exit_code(), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn flags_that_tune_what_is_not_tuned_are_taken_and_told() {
+        let flags = read("sarsen server --memlimit 8GB /d --no-compat --log-dir=/x").unwrap();
+        assert_eq!(flags.ignored, ["log-dir", "memlimit", "no-compat"]);
+        assert_eq!(flags.server.drives, ["/d"]);
+        assert_eq!(read("sarsen server /d").unwrap().ignored, [""; 0]);
     }
 
     #[test]
