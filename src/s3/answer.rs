@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use tracing::Span;
 
 /// A broken body: the connection is cut, so that nobody takes it for whole.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -17,8 +18,8 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub enum AnswerBody {
     /// Bytes in hand.
     Whole(Option<Bytes>),
-    /// So many bytes to come.
-    Stream(u64, BoxStream<'static, Result<Bytes, store::Error>>),
+    /// So many bytes to come, and the request that they answer.
+    Stream(u64, BoxStream<'static, Result<Bytes, store::Error>>, Span),
 }
 
 impl Body for AnswerBody {
@@ -31,28 +32,31 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(left, stream) => match Pin::new(stream).poll_next(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) => {
-                    *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+            Self::Stream(left, stream, span) => {
+                let _request = span.enter();
+                match Pin::new(stream).poll_next(context) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Some(Ok(bytes))) => {
+                        *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                        Poll::Ready(Some(Ok(Frame::data(bytes))))
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        tracing::error!(%error, "a body breaks off");
+                        Poll::Ready(Some(Err(error.into())))
+                    }
+                    Poll::Ready(None) if *left > 0 => {
+                        Poll::Ready(Some(Err(store::Error::Damaged.into())))
+                    }
+                    Poll::Ready(None) => Poll::Ready(None),
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    tracing::error!(%error, "a body breaks off");
-                    Poll::Ready(Some(Err(error.into())))
-                }
-                Poll::Ready(None) if *left > 0 => {
-                    Poll::Ready(Some(Err(store::Error::Damaged.into())))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-            },
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(left, _) => *left == 0,
+            Self::Stream(left, ..) => *left == 0,
         }
     }
 
@@ -62,7 +66,7 @@ impl Body for AnswerBody {
                 let len = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
             }
-            Self::Stream(left, _) => SizeHint::with_exact(*left),
+            Self::Stream(left, ..) => SizeHint::with_exact(*left),
         }
     }
 }
@@ -93,7 +97,7 @@ impl Answer {
         len: u64,
         stream: BoxStream<'static, Result<Bytes, store::Error>>,
     ) -> Self {
-        *self.response.body_mut() = AnswerBody::Stream(len, stream);
+        *self.response.body_mut() = AnswerBody::Stream(len, stream, Span::current());
         self
     }
 

@@ -1,5 +1,9 @@
 //! A request's body: decoded, verified and counted as it streams into the store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use auth::{ChunkSigner, PayloadHash, Verified};
 use bytes::Bytes;
 use http_body::Body as _;
@@ -11,12 +15,38 @@ use s3wire::{
 };
 use sha2::{Digest, Sha256};
 use store::Properties;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::of_auth;
 
 /// Documents in request bodies are no longer than this; `DeleteObjects` with a thousand keys of
 /// a kilobyte fits.
 const DOCUMENT_MAX: usize = 4 << 20;
+
+/// So many bytes must come before patience with a client begins anew: a byte now and then does
+/// not hold a request open for ever.
+const PACE: usize = 16 * 1024;
+
+/// How a request's body arrives; shared by the request and the answer to it.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    complete: Arc<AtomicBool>,
+    wait: Duration,
+}
+
+impl Arrival {
+    pub(crate) fn of(incoming: &Incoming, wait: Duration) -> Self {
+        Self {
+            complete: Arc::new(AtomicBool::new(incoming.is_end_stream())),
+            wait,
+        }
+    }
+
+    /// Whether all of the body was read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+}
 
 /// How a body is framed and what proves it.
 enum Framed {
@@ -40,6 +70,10 @@ struct SignedChunk {
 /// The decoded body of one request.
 pub(crate) struct RequestBody {
     incoming: Incoming,
+    arrival: Arrival,
+    /// When patience with the client ends, and how many bytes move that on.
+    deadline: Instant,
+    due: usize,
     framed: Framed,
     md5: Option<[u8; 16]>,
     announced: Option<BodyChecksum>,
@@ -56,6 +90,7 @@ impl RequestBody {
         incoming: Incoming,
         headers: &BodyHeaders,
         verified: Option<&mut Verified>,
+        arrival: Arrival,
         properties: Properties,
     ) -> Result<Self, S3Error> {
         let missing = || S3Error::from(ErrorCode::MissingContentLength);
@@ -109,6 +144,9 @@ impl RequestBody {
         };
         Ok(Self {
             incoming,
+            deadline: Instant::now() + arrival.wait,
+            due: PACE,
+            arrival,
             framed,
             md5: headers.md5,
             checksummer: announced.map(|checksum| Checksummer::new(checksum.algorithm())),
@@ -142,15 +180,31 @@ impl RequestBody {
 
     async fn receive(&mut self) -> Result<Option<Bytes>, S3Error> {
         loop {
-            match self.incoming.frame().await {
-                None => return Ok(None),
+            let frame = timeout_at(self.deadline, self.incoming.frame()).await;
+            match frame.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))? {
+                None => {
+                    self.arrival.complete.store(true, Ordering::Relaxed);
+                    return Ok(None);
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) if bytes.is_empty() => {}
-                    Ok(bytes) => return Ok(Some(bytes)),
+                    Ok(bytes) => {
+                        self.keep_pace(bytes.len());
+                        return Ok(Some(bytes));
+                    }
                     Err(_) => {}
                 },
                 Some(Err(_)) => return Err(ErrorCode::IncompleteBody.into()),
             }
+        }
+    }
+
+    /// Bytes came; enough of them renew patience.
+    fn keep_pace(&mut self, bytes: usize) {
+        self.due = self.due.saturating_sub(bytes);
+        if self.due == 0 {
+            self.due = PACE;
+            self.deadline = Instant::now() + self.arrival.wait;
         }
     }
 

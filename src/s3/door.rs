@@ -1,7 +1,7 @@
 //! The one entry of S3: a request is parsed, identified, permitted and only then acted upon.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use auth::{Denied, Identity, Permit, RequestView, Verified, authorize};
 use http::header::{CONNECTION, HeaderName, SERVER};
@@ -11,10 +11,11 @@ use hyper::body::Incoming;
 use ledger::{Bucket, Ledger, State};
 use s3wire::{BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
 use store::{Properties, Store};
+use tracing::Instrument;
 use types::{BucketId, BucketName, Timestamp};
 
 use crate::answer::{Answer, AnswerBody};
-use crate::body::RequestBody;
+use crate::body::{Arrival, RequestBody};
 use crate::credentials::SigningKeys;
 use crate::route::needed;
 use crate::{attributes, bucket, copy, list, object, tagging};
@@ -32,6 +33,8 @@ pub struct DoorConfig {
     pub region: Option<String>,
     /// Domains whose sub-domains are buckets.
     pub domains: Domains,
+    /// How long a client may send nothing, or next to nothing, of a body.
+    pub body_wait: Duration,
 }
 
 /// The name of the operation that an answer is to; an extension of the answer, for metrics.
@@ -44,6 +47,7 @@ pub struct Door {
     pub(crate) ledger: Arc<Ledger>,
     region: Option<String>,
     domains: Domains,
+    body_wait: Duration,
     keys: SigningKeys,
     pub(crate) owner: Owner,
 }
@@ -61,6 +65,7 @@ pub(crate) struct Call {
     body: BodyHeaders,
     verified: Option<Verified>,
     incoming: Option<Incoming>,
+    arrival: Arrival,
 }
 
 impl Call {
@@ -72,7 +77,13 @@ impl Call {
     /// The request's body, and a call that goes on without it.
     pub(crate) fn split(mut self, properties: Properties) -> Result<(Self, RequestBody), S3Error> {
         let incoming = self.incoming.take().ok_or(ErrorCode::InternalError)?;
-        let body = RequestBody::new(incoming, &self.body, self.verified.as_mut(), properties)?;
+        let body = RequestBody::new(
+            incoming,
+            &self.body,
+            self.verified.as_mut(),
+            self.arrival.clone(),
+            properties,
+        )?;
         Ok((self, body))
     }
 
@@ -95,6 +106,7 @@ impl Door {
             ledger: config.ledger,
             region: config.region,
             domains: config.domains,
+            body_wait: config.body_wait,
             keys: SigningKeys::default(),
             owner,
         }
@@ -136,11 +148,21 @@ impl Door {
     pub async fn call(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (head, incoming) = request.into_parts();
         let request_id = request_id();
+        let span = tracing::info_span!("request", request_id);
+        let arrival = Arrival::of(&incoming, self.body_wait);
         let mut operation = Operation("Unknown");
-        let answered = self.answer(&head, incoming, &mut operation).await;
-        let mut answer = match answered {
+        let answered = self.answer(&head, incoming, &arrival, &mut operation);
+        let mut answer = match answered.instrument(span).await {
             Ok(answer) => answer,
-            Err(error) => refuse(&error, &head, &request_id),
+            Err(error) => {
+                let answer = self.refuse(&error, &head, &request_id);
+                // What is left of a body would be taken for the next request.
+                if arrival.is_complete() {
+                    answer
+                } else {
+                    answer.with(CONNECTION, "close")
+                }
+            }
         };
         answer = answer
             .with(REQUEST_ID, &request_id)
@@ -161,6 +183,7 @@ impl Door {
         &self,
         head: &Parts,
         incoming: Incoming,
+        arrival: &Arrival,
         operation: &mut Operation,
     ) -> Result<Answer, S3Error> {
         let now = now();
@@ -197,6 +220,7 @@ impl Door {
             body: request.body,
             verified,
             incoming: Some(incoming),
+            arrival: arrival.clone(),
         };
         tracing::trace!(permit = ?call.permit, "permitted");
         self.act(request.op, call).await
@@ -236,23 +260,21 @@ impl Door {
             other => Err(S3Error::not_implemented(other.name())),
         }
     }
-}
 
-/// Renders an error. A request that may have a body left unread ends its connection.
-fn refuse(error: &S3Error, head: &Parts, request_id: &str) -> Answer {
-    let status = error.code.status();
-    let bodyless = head.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
-    let mut answer = if bodyless {
-        Answer::empty(status)
-    } else {
-        Answer::xml(status, error.to_xml(head.uri.path(), request_id, ""))
-    };
-    for (name, value) in &error.headers {
-        answer = answer.with(name.clone(), value);
-    }
-    match head.method {
-        Method::PUT | Method::POST => answer.with(CONNECTION, "close"),
-        _ => answer,
+    /// Renders an error.
+    fn refuse(&self, error: &S3Error, head: &Parts, request_id: &str) -> Answer {
+        let status = error.code.status();
+        let bodyless = head.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+        let mut answer = if bodyless {
+            Answer::empty(status)
+        } else {
+            let document = error.to_xml(head.uri.path(), request_id, &self.owner.id);
+            Answer::xml(status, document)
+        };
+        for (name, value) in &error.headers {
+            answer = answer.with(name.clone(), value);
+        }
+        answer
     }
 }
 

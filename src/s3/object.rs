@@ -188,7 +188,8 @@ async fn read(
     let what = (&op.bucket, &op.key, op.version);
     let (found, versioned) = find(door, call, what, method).await?;
     let etag = found.head.etag.to_string();
-    op.conditions.check(&etag, found.head.modified)?;
+    let met = op.conditions.check(&etag, found.head.modified);
+    met.map_err(|error| named(error, &found))?;
     let holds = |condition: &s3wire::IfRange| condition.holds(&etag, found.head.modified);
     let wanted = op.range.filter(|_| op.if_range.as_ref().is_none_or(holds));
     let size = found.head.size;
@@ -210,6 +211,17 @@ async fn read(
         status,
         versioned,
     })
+}
+
+/// A client whose copy is as good hears once more what it is called (RFC 9110, section 15.4.5).
+fn named(error: S3Error, found: &Found) -> S3Error {
+    let head = &found.head;
+    match error.code {
+        ErrorCode::NotModified => error
+            .with_header(ETAG, format!("\"{}\"", head.etag))
+            .with_header(LAST_MODIFIED, s3wire::http_date(head.modified)),
+        _ => error,
+    }
 }
 
 /// Everything about an object but its bytes.

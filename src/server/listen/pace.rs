@@ -2,9 +2,10 @@
 //! the head of a request. Counts the bytes that pass, too.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,9 +25,16 @@ pub(crate) struct Patience {
     pub(crate) stall: Duration,
 }
 
+/// How long a closing connection takes bytes that nobody wants. To close with bytes unread would
+/// reset it, and a client that is still sending would never read why it was refused.
+const LINGER: Duration = Duration::from_secs(10);
+
 /// What a connection is doing; shared by its stream and its requests.
 #[derive(Debug, Default)]
-pub(crate) struct Activity(AtomicU8);
+pub(crate) struct Activity {
+    phase: AtomicU8,
+    hurried: AtomicBool,
+}
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -35,21 +43,26 @@ const BUSY: u8 = 2;
 impl Activity {
     /// A head has arrived: from here on, deadlines are the door's.
     pub(crate) fn busy(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.phase.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The server stops: a connection that closes does not wait for its client to close it too.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
     }
 
     /// The answer is complete.
     pub(crate) fn idle(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        self.phase.store(IDLE, Ordering::Relaxed);
     }
 
     fn is_busy(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == BUSY
+        self.phase.load(Ordering::Relaxed) == BUSY
     }
 
     /// Bytes arrived; true if they begin a request.
     fn heard(&self) -> bool {
-        self.0
+        self.phase
             .compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
@@ -67,6 +80,8 @@ pub(crate) struct Paced<S> {
     alarm: Pin<Box<Sleep>>,
     /// When the client has taken nothing for too long; none while it takes what it is sent.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// When a closing connection takes no more.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
@@ -86,6 +101,7 @@ impl<S> Paced<S> {
             deadline: Some(deadline),
             alarm,
             stalled: None,
+            lingering: None,
         }
     }
 
@@ -154,7 +170,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -182,7 +198,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        if self.activity.hurried.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let end = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut unwanted = [MaybeUninit::uninit(); 4096];
+            let mut unwanted = ReadBuf::uninit(&mut unwanted);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut unwanted));
+            if read.is_err() || unwanted.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
