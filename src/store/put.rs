@@ -439,7 +439,7 @@ impl Stages {
     async fn finish(self) -> Result<Vec<bool>, Error> {
         let finish = |stage: Option<Box<dyn Stage>>| async move {
             match stage {
-                Some(stage) => stage.finish().await.is_ok(),
+                Some(stage) => stage.finish().await.inspect_err(cut).is_ok(),
                 None => false,
             }
         };
@@ -455,7 +455,11 @@ impl Stages {
 async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes) {
     let Some(writer) = stage else { return };
     if let Err(error) = writer.append(frame).await {
-        tracing::warn!(%error, "a drive is cut out of an upload");
+        cut(&error);
         *stage = None;
     }
+}
+
+fn cut(error: &drive::Error) {
+    tracing::warn!(%error, "a drive is cut out of an upload");
 }

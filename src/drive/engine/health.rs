@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::RwLock;
+use tracing::Span;
 
 use super::entry::Standing;
 use crate::contract::{Error, Status};
 
 /// What a drive's threads and callers found out about it.
 pub(super) struct Health {
+    /// Says in logs which drive it is.
+    drive: Span,
     /// Why the drive is out of service until it is opened anew.
     dead: RwLock<Option<Arc<str>>>,
     read_only: AtomicBool,
@@ -21,10 +24,11 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Of a drive that was just opened. After `timeouts_max` requests in a row that were not
+    /// Of a drive that was just opened, in the span of its name. After `timeouts_max` requests in a row that were not
     /// answered in time it counts as hung.
     pub(super) fn new(standing: Standing, read_only: bool, timeouts_max: u32) -> Self {
         Self {
+            drive: Span::current(),
             dead: RwLock::new(None),
             read_only: AtomicBool::new(read_only),
             full: AtomicBool::new(false),
@@ -39,7 +43,7 @@ impl Health {
     pub(super) fn kill(&self, why: &str) {
         let mut dead = self.dead.write();
         if dead.is_none() {
-            tracing::error!(why, "drive taken out of service");
+            tracing::error!(parent: &self.drive, why, "drive taken out of service");
             *dead = Some(Arc::from(why));
         }
     }
@@ -82,7 +86,7 @@ impl Health {
     /// Notes that the mount takes no writes any more. Only a new start finds out otherwise.
     pub(super) fn set_read_only(&self) {
         if !self.read_only.swap(true, Ordering::Relaxed) {
-            tracing::error!("drive is read-only now");
+            tracing::error!(parent: &self.drive, "drive is read-only now");
         }
     }
 
@@ -94,7 +98,7 @@ impl Health {
     /// Notes whether there is space.
     pub(super) fn set_full(&self, full: bool) {
         if self.full.swap(full, Ordering::Relaxed) != full {
-            tracing::warn!(full, "space on the drive changed");
+            tracing::warn!(parent: &self.drive, full, "space on the drive changed");
         }
     }
 
@@ -121,7 +125,7 @@ impl Health {
         let timeouts = self.timeouts.fetch_add(1, Ordering::Relaxed) + 1;
         let hung = timeouts >= self.timeouts_max && !self.hung.swap(true, Ordering::Relaxed);
         if hung {
-            tracing::error!(timeouts, "drive hangs");
+            tracing::error!(parent: &self.drive, timeouts, "drive hangs");
         }
         hung
     }
@@ -135,7 +139,7 @@ impl Health {
     pub(super) fn revive(&self) {
         self.timeouts.store(0, Ordering::Relaxed);
         if self.hung.swap(false, Ordering::Relaxed) {
-            tracing::warn!("drive answers again");
+            tracing::warn!(parent: &self.drive, "drive answers again");
         }
     }
 

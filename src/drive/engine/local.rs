@@ -53,6 +53,8 @@ impl LocalDrive {
     /// read. [`Error::Offline`] says why it is not that drive, or not fit; a damaged one opens
     /// as [`Status::Joining`], a read-only one as [`Status::ReadOnly`].
     pub fn open(path: &Path, expected: &Identity, options: &Options) -> Result<Self, Error> {
+        let name = tracing::error_span!("drive", path = %path.display());
+        let _name = name.enter();
         let opened = open(path, expected, options)?;
         let shared = opened.shared;
         let limits = options.limits.clone();
@@ -216,7 +218,9 @@ fn spawn(
     name: String,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<thread::JoinHandle<()>, Error> {
+    let drive = tracing::Span::current();
     let body = move || {
+        let _drive = drive.enter();
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             std::process::abort();
         }
