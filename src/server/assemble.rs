@@ -3,15 +3,21 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drive::{Drive, LocalDrive, Status};
 use http::Extensions;
 use ledger::Ledger;
+use placement::Classes;
+use rustix::fs::StatVfs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use s3wire::Domains;
 use store::{SetConfig, Store};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use types::Slot;
 
@@ -76,8 +82,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         .collect::<Result<_, _>>()?;
     erasure::self_test().map_err(|_| Error::SelfTest)?;
 
-    let pools = config.pools.clone();
-    let formed = tokio::task::spawn_blocking(move || form::form(&pools)).await;
+    let told = config.clone();
+    let formed = tokio::task::spawn_blocking(move || form::form(&told)).await;
     let formed = formed.map_err(|_| FormError::Interrupted)??;
     form::find_rolled_back(&formed).await?;
     let (ledger, made) = intent::begin(&config, &formed).await?;
@@ -99,6 +105,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
             ledger: Arc::clone(&ledger),
             region: config.region.clone(),
             domains: Domains::new(config.domains.iter().map(String::as_str)),
+            body_wait: config.limits.idle_wait,
         }),
         &config.limits,
     );
@@ -129,13 +136,24 @@ pub async fn run(config: Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// How long the drives may take to write out what only their logs hold.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
 /// Stops the ledger and writes out what only the drives' logs hold.
 async fn close(ledger: &Ledger, formed: &Arc<Formed>) {
-    ledger.close().await;
-    let formed = Arc::clone(formed);
-    let close = move || formed.local.iter().for_each(|drive| drive.close());
-    if tokio::task::spawn_blocking(close).await.is_err() {
+    let drives = async {
+        ledger.close().await;
+        let mut closing = JoinSet::new();
+        for drive in formed.local.iter().cloned() {
+            closing.spawn_blocking(move || drive.close());
+        }
+        while closing.join_next().await.is_some() {}
+    };
+    if timeout(CLOSE_WAIT, drives).await.is_err() {
         tracing::warn!("a drive was not closed; its log is replayed at the next start");
+        // To drop a drive is to wait for its threads, and one of them hangs: the process ends
+        // without it.
+        std::mem::forget(Arc::clone(formed));
     }
 }
 
@@ -241,6 +259,14 @@ fn online(drive: &dyn Drive) -> bool {
     !matches!(drive.status(), Status::Offline(_))
 }
 
+impl ThisNode {
+    /// Whether nobody asked for another parity.
+    fn default_classes(&self) -> bool {
+        let classes = self.formed.classes;
+        Classes::new(classes.standard.drives(), None, None).is_ok_and(|default| default == classes)
+    }
+}
+
 impl Node for ThisNode {
     fn health(&self) -> HealthView {
         let phase = if *self.draining.borrow() {
@@ -262,29 +288,35 @@ impl Node for ThisNode {
         HealthView {
             phase,
             sets: self.formed.sets.iter().map(set).collect(),
-            default_classes: true,
+            default_classes: self.default_classes(),
         }
     }
 
     fn facts(&self) -> Facts {
-        let local = |drive: &Arc<LocalDrive>| {
-            let identity = drive.identity();
-            let path = self.formed.paths.get(usize::from(identity.set));
-            let path = path.and_then(|paths| paths.get(usize::from(identity.place)));
-            let space = path.and_then(|path| rustix::fs::statvfs(path).ok());
+        let seat = |(drive, path): (&Arc<dyn Drive>, &PathBuf)| {
+            let same = |local: &&Arc<LocalDrive>| local.identity() == drive.identity();
+            let stats = self
+                .formed
+                .local
+                .iter()
+                .find(same)
+                .map(|local| local.stats());
+            let online = online(&**drive);
+            // What lies at the path of a drive that is gone is another disk.
+            let space = rustix::fs::statvfs(path).ok().filter(|_| online);
+            let of = |size: fn(&StatVfs) -> u64| space.as_ref().map_or(0, size);
             DriveFacts {
-                path: path.map_or_else(String::new, |path| path.display().to_string()),
-                online: online(&**drive),
-                total_bytes: space
-                    .as_ref()
-                    .map_or(0, |space| space.f_blocks * space.f_frsize),
-                free_bytes: space
-                    .as_ref()
-                    .map_or(0, |space| space.f_bavail * space.f_frsize),
-                timeouts: drive.stats().timeouts,
-                errors: drive.stats().corrupt_reads,
+                path: path.display().to_string(),
+                online,
+                total_bytes: of(|space| space.f_blocks * space.f_frsize),
+                free_bytes: of(|space| space.f_bavail * space.f_frsize),
+                free_inodes: of(|space| space.f_favail),
+                timeouts: stats.as_ref().map_or(0, |stats| stats.timeouts),
+                errors: stats.as_ref().map_or(0, |stats| stats.corrupt_reads),
             }
         };
+        let drives = self.formed.sets.iter().flatten();
+        let seats = drives.zip(self.formed.paths.iter().flatten());
         let counters = self.store.counters();
         Facts {
             server: self
@@ -293,8 +325,8 @@ impl Node for ThisNode {
                 .map(SocketAddr::to_string)
                 .unwrap_or_default(),
             health: self.health(),
-            drives: self.formed.local.iter().map(local).collect(),
-            buckets: Vec::new(),
+            drives: seats.map(seat).collect(),
+            buckets: self.ledger.view().buckets.len(),
             heal: HealFacts {
                 scanned: counters.bad_shards(),
                 healed: counters.repaired(),

@@ -164,7 +164,7 @@ mod tests {
         }
 
         fn facts(&self) -> Facts {
-            let (drives, buckets, heal) = (Vec::new(), Vec::new(), HealFacts::default());
+            let (drives, buckets, heal) = (Vec::new(), 0, HealFacts::default());
             Facts {
                 server: "a:1".to_owned(),
                 health: self.health(),

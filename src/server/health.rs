@@ -63,13 +63,13 @@ pub(crate) struct SetHealth {
 
 impl SetHealth {
     /// How many drives a write needs now: parity grows while drives are away.
-    fn write_quorum(&self, online: usize) -> usize {
+    pub(crate) fn write_quorum(&self, online: usize) -> usize {
         let down = self.geometry.drives().saturating_sub(online);
         self.geometry.degraded(down).write_quorum()
     }
 
     /// How many drives a read needs: enough votes, and enough shards.
-    fn read_quorum(&self) -> usize {
+    pub(crate) fn read_quorum(&self) -> usize {
         self.geometry.read_quorum().max(self.geometry.data())
     }
 

@@ -9,7 +9,7 @@ pub(crate) enum Section {
     Cluster,
     /// This node: its process, its drives and its requests.
     Node,
-    /// Each bucket.
+    /// Buckets.
     Bucket,
     /// Resources of this node, drive by drive.
     Resource,
@@ -37,8 +37,8 @@ pub(crate) struct Facts {
     pub(crate) health: HealthView,
     /// Every drive.
     pub(crate) drives: Vec<DriveFacts>,
-    /// Every bucket.
-    pub(crate) buckets: Vec<BucketFacts>,
+    /// How many buckets there are.
+    pub(crate) buckets: usize,
     /// What repair has done since the start.
     pub(crate) heal: HealFacts,
 }
@@ -54,21 +54,12 @@ pub(crate) struct DriveFacts {
     pub(crate) total_bytes: u64,
     /// What is free there.
     pub(crate) free_bytes: u64,
+    /// Files that can still be made there.
+    pub(crate) free_inodes: u64,
     /// Operations that missed their deadline.
     pub(crate) timeouts: u64,
     /// Operations that failed.
     pub(crate) errors: u64,
-}
-
-/// One bucket at the moment of a scrape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BucketFacts {
-    /// Its name.
-    pub(crate) name: String,
-    /// Objects in it, as counted by the last scrub.
-    pub(crate) objects: u64,
-    /// Bytes of these objects.
-    pub(crate) bytes: u64,
 }
 
 /// What repair has done since the start.

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
-use crate::metrics::facts::{BucketFacts, DriveFacts, Facts, HealFacts, Section};
+use crate::health::SetHealth;
+use crate::metrics::facts::{DriveFacts, Facts, HealFacts, Section};
 use crate::metrics::page::{Kind, Page};
 use crate::metrics::process::Process;
 use crate::metrics::{Calls, Metrics, TTFB_SECONDS};
@@ -26,7 +27,10 @@ pub(crate) fn render(section: Section, metrics: &Metrics, facts: &Facts) -> Stri
             drives(&mut page, facts);
             requests(&mut page, metrics);
         }
-        Section::Bucket => buckets(&mut page, facts),
+        Section::Bucket => {
+            software(&mut page);
+            buckets(&mut page, facts);
+        }
         Section::Resource => drives(&mut page, facts),
     }
     page.into_text()
@@ -136,12 +140,17 @@ fn cluster(page: &mut Page, facts: &Facts) {
     let offline = facts.drives.len() - online;
     let sum = |bytes: fn(&DriveFacts) -> u64| -> u64 { facts.drives.iter().map(bytes).sum() };
     let healthy = facts.health.sets.iter().all(|set| set.is_writable());
-    let buckets: (u64, u64) = facts
-        .buckets
-        .iter()
-        .fold((0, 0), |(objects, bytes), bucket| {
-            (objects + bucket.objects, bytes + bucket.bytes)
-        });
+    // Of each set's bytes, the part that is not parity, as far as nobody asks for another class.
+    let usable = |bytes: u64| {
+        let geometry = facts.health.sets.first().map(|set| set.geometry);
+        geometry.map_or(0, |geometry| {
+            bytes / geometry.drives() as u64 * geometry.data() as u64
+        })
+    };
+    let (total, free) = (
+        sum(|drive| drive.total_bytes),
+        sum(|drive| drive.free_bytes),
+    );
     let mut gauge = |name, help, value: u64| page.single(name, Kind::Gauge, help, value);
     gauge(
         "minio_cluster_drive_online_total",
@@ -172,24 +181,25 @@ fn cluster(page: &mut Page, facts: &Facts) {
     gauge(
         "minio_cluster_capacity_raw_total_bytes",
         "Size of all drives.",
-        sum(|drive| drive.total_bytes),
+        total,
     );
     gauge(
         "minio_cluster_capacity_raw_free_bytes",
         "Free on all drives.",
-        sum(|drive| drive.free_bytes),
+        free,
     );
     gauge(
-        "minio_cluster_bucket_total",
-        "Buckets.",
-        facts.buckets.len() as u64,
+        "minio_cluster_capacity_usable_total_bytes",
+        "Size of all drives without parity.",
+        usable(total),
     );
-    gauge("minio_cluster_usage_object_total", "Objects.", buckets.0);
     gauge(
-        "minio_cluster_usage_total_bytes",
-        "Bytes of objects.",
-        buckets.1,
+        "minio_cluster_capacity_usable_free_bytes",
+        "Free on all drives without parity.",
+        usable(free),
     );
+    erasure_sets(page, &facts.health.sets);
+    buckets(page, facts);
     heal(page, facts.heal);
 }
 
@@ -214,7 +224,7 @@ fn heal(page: &mut Page, heal: HealFacts) {
 
 fn drives(page: &mut Page, facts: &Facts) {
     type Value = fn(&DriveFacts) -> u64;
-    let families: [(&str, Kind, &str, Value); 6] = [
+    let families: [(&str, Kind, &str, Value); 7] = [
         (
             "minio_node_drive_total_bytes",
             Kind::Gauge,
@@ -226,6 +236,12 @@ fn drives(page: &mut Page, facts: &Facts) {
             Kind::Gauge,
             "Free on a drive.",
             |drive| drive.free_bytes,
+        ),
+        (
+            "minio_node_drive_free_inodes",
+            Kind::Gauge,
+            "Files that can still be made on a drive.",
+            |drive| drive.free_inodes,
         ),
         (
             "minio_node_drive_used_bytes",
@@ -278,23 +294,41 @@ fn drives(page: &mut Page, facts: &Facts) {
 }
 
 fn buckets(page: &mut Page, facts: &Facts) {
-    type Value = fn(&BucketFacts) -> u64;
-    let families: [(&str, &str, Value); 2] = [
+    let name = "minio_cluster_bucket_total";
+    page.single(name, Kind::Gauge, "Buckets.", facts.buckets as u64);
+}
+
+/// Each set, under the names of MinIO's health metrics; there is one pool.
+fn erasure_sets(page: &mut Page, sets: &[SetHealth]) {
+    type Value = fn(&SetHealth) -> usize;
+    let families: [(&str, &str, Value); 6] = [
+        ("online_drives", "Drives of a set that answer.", |set| {
+            set.online
+        }),
+        ("healing_drives", "Drives of a set in repair.", |set| {
+            set.healing
+        }),
         (
-            "minio_bucket_usage_object_total",
-            "Objects of a bucket.",
-            |bucket| bucket.objects,
+            "read_quorum",
+            "Drives that a read needs.",
+            SetHealth::read_quorum,
         ),
-        (
-            "minio_bucket_usage_total_bytes",
-            "Bytes of a bucket's objects.",
-            |bucket| bucket.bytes,
-        ),
+        ("write_quorum", "Drives that a write needs.", |set| {
+            set.write_quorum(set.online)
+        }),
+        ("read_health", "1 if a set can be read.", |set| {
+            usize::from(set.is_readable())
+        }),
+        ("status", "1 if a set can be written.", |set| {
+            usize::from(set.is_writable())
+        }),
     ];
-    for (name, help, value) in families {
-        page.family(name, Kind::Gauge, help);
-        for bucket in &facts.buckets {
-            page.sample(name, &[("bucket", &bucket.name)], value(bucket));
+    for (end, help, value) in families {
+        let name = format!("minio_cluster_health_erasure_set_{end}");
+        page.family(&name, Kind::Gauge, help);
+        for (number, set) in sets.iter().enumerate() {
+            let labels = [("pool", "0"), ("set", &number.to_string())];
+            page.sample(&name, &labels, value(set));
         }
     }
 }
@@ -383,6 +417,7 @@ mod tests {
             online,
             total_bytes: 100,
             free_bytes: 40,
+            free_inodes: 7,
             timeouts: 0,
             errors: u64::from(!online),
         };
@@ -401,11 +436,7 @@ mod tests {
                 default_classes: true,
             },
             drives: vec![drive("/d1", true), drive("/d2", false)],
-            buckets: vec![BucketFacts {
-                name: "photos".to_owned(),
-                objects: 3,
-                bytes: 30,
-            }],
+            buckets: 3,
             heal: HealFacts {
                 scanned: 9,
                 healed: 2,
@@ -481,11 +512,16 @@ mod tests {
             ("minio_cluster_drive_offline_total", 1.0),
             ("minio_cluster_health_status", 0.0),
             ("minio_cluster_capacity_raw_free_bytes", 80.0),
+            ("minio_cluster_capacity_usable_free_bytes", 40.0),
+            ("minio_cluster_bucket_total", 3.0),
             ("minio_heal_objects_errors_total", 1.0),
         ];
         for (name, expected) in table {
             assert_eq!(value(&page, &format!("{name}{server}")), expected, "{name}");
         }
+        let set = "{pool=\"0\",set=\"0\",server=\"127.0.0.1:9000\"}";
+        let status = format!("minio_cluster_health_erasure_set_status{set}");
+        assert_eq!(value(&page, &status), 0.0);
     }
 
     #[test]
