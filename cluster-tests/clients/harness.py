@@ -71,7 +71,8 @@ def free_port():
 class Server:
     """A server process with its four drives below one temporary home."""
 
-    def __init__(self, drives=4):
+    def __init__(self, drives=4, flags=(), variables=None):
+        self.flags, self.variables = flags, variables or {}
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="sarsen-clients-"))
         self.drives = [self.home / f"drive{number}" for number in range(1, drives + 1)]
         for drive in self.drives:
@@ -104,9 +105,10 @@ class Server:
     def start(self):
         inherited = {name: value for name, value in os.environ.items()
                      if not name.startswith(("SARSEN_", "MINIO_", "AWS_"))}
-        environment = {**inherited, "HOME": str(self.home),
-                       "SARSEN_ROOT_USER": USER, "SARSEN_ROOT_PASSWORD": PASSWORD}
-        command = [BINARY, "server", "--address", self.address, *self.drives]
+        # SARSEN_DEV takes drives in memory too, where the temporary directory lies there.
+        environment = {**inherited, "HOME": str(self.home), "SARSEN_DEV": "on",
+                       "SARSEN_ROOT_USER": USER, "SARSEN_ROOT_PASSWORD": PASSWORD, **self.variables}
+        command = [BINARY, "server", "--address", self.address, *self.flags, *self.drives]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + START_SECONDS
