@@ -118,8 +118,10 @@ def a_connection_goes_on_after_errors_whose_body_was_read(server):
             connection.sendall(get)
             equal(Answer(connection).body, DATA, f"the next request after {method} {status}")
         connection.sendall(get * 5)
-        for number in range(5):
-            equal(Answer(connection).body, DATA, f"pipelined request {number}")
+        answers = b""
+        while answers.count(DATA) < 5:
+            answers += connection.recv(65536)
+        equal(answers.count(b"HTTP/1.1 200 OK\r\n"), 5, "pipelined requests")
 
 
 @check
@@ -364,13 +366,14 @@ def forged_chunks_and_trailers_are_refused(server):
 
 @check
 def a_client_that_falls_silent_does_not_keep_its_turn():
-    with Server(flags=["--idle-timeout", "1s"], variables={"MINIO_API_REQUESTS_MAX": "2", "MINIO_API_REQUESTS_DEADLINE": "300ms"}) as server:
+    with Server(flags=["--idle-timeout", "2s"], variables={"MINIO_API_REQUESTS_MAX": "2", "MINIO_API_REQUESTS_DEADLINE": "300ms"}) as server:
         bucket = server.bucket()
         put = head(server, "PUT", f"/{bucket}/slow", content="UNSIGNED-PAYLOAD") + b"Content-Length: 100000\r\n\r\n"
         with wire(server) as silent, wire(server) as dribbling:
             silent.sendall(put)
             dribbling.sendall(put)
             # Both turns are taken: the door says so, and soon they are free again.
+            time.sleep(0.5)
             answer, last = ask(server, head(server, "GET", f"/{bucket}") + b"\r\n")
             equal((answer.status, answer.code, last), (503, "SlowDown", True), "no turn left")
             stop = threading.Event()

@@ -28,11 +28,12 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
     let shared = &keeper.shared;
     let mut active_since: Option<(Instant, u64)> = None;
     loop {
-        let tick = shared.chores.look(|chores| {
-            let busy = chores.active || chores.told || chores.hung || shared.health.is_full();
-            busy.then_some(LAZY)
-        });
-        shared.chores.wait(tick, is_due);
+        if !shared.chores.look(|chores| is_busy(chores)) && !shared.health.is_full() {
+            shared
+                .chores
+                .wait(None, |chores| is_due(chores) || is_busy(chores));
+        }
+        shared.chores.wait(Some(LAZY), is_due);
         if shared.chores.look(|chores| chores.stop) {
             return;
         }
@@ -53,6 +54,11 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
         }
         freeze_if_idle(keeper, &mut active_since);
     }
+}
+
+/// Whether there is something to look after from time to time.
+fn is_busy(chores: &ChoreState) -> bool {
+    chores.active || chores.told || chores.hung
 }
 
 fn is_due(chores: &ChoreState) -> bool {
