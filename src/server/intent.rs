@@ -26,7 +26,7 @@ pub enum IntentError {
     #[error("a start needs a change of intent: {0}")]
     Propose(#[from] ProposeError),
     /// Keys are spread over the sets: without one, a part of them would be gone.
-    #[error("this deployment has {known} sets of drives, and {named} are named")]
+    #[error("this deployment has {known} sets of drives, and those that are named form {named}")]
     Sets {
         /// Sets of the deployment.
         known: usize,

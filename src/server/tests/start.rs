@@ -226,7 +226,7 @@ fn a_set_keeps_its_size_and_a_deployment_its_sets() {
     let line = refused_in(home.path(), &twos, &["d{1...2}"]);
     assert_eq!(
         line,
-        "sarsen: this deployment has 2 sets of drives, and 1 is named"
+        "sarsen: this deployment has 2 sets of drives, and those that are named form 1"
     );
 }
 
