@@ -130,8 +130,12 @@ fn flush_one(keeper: &Keeper) -> Result<(), Error> {
         }
         update.tree().frozen.pop();
     })?;
-    // The tidier may have something to merge or to collect now.
-    shared.chores.add(|chores| chores.tidy = true);
+    // The tidier may have something to merge or to collect now. The next start begins behind
+    // whatever was wrong at this one.
+    shared.chores.add(|chores| {
+        chores.tidy = true;
+        chores.damaged = false;
+    });
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use types::DataId;
 use super::head::META_TAG;
 use crate::register::{Register, Space};
 
+/// Keys below this one are no rows: they begin with the bucket id that no bucket has.
+pub(super) const ROWS: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 /// The bucket id that no bucket has, then the space of the small store.
 const META: [u8; 9] = [0, 0, 0, 0, 0, 0, 0, 0, 9];
 /// The bucket id that no bucket has, then the space of shard files' generations.

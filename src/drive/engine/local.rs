@@ -22,7 +22,7 @@ use super::open::open;
 use super::options::{Limits, Options};
 use super::queue::{Answer, Force, Job};
 use super::segment::ENTRY_LEN_MAX;
-use super::shared::Shared;
+use super::shared::{ChoreState, Shared};
 use super::stats::{Counters, Stats};
 use super::{flusher, tidier};
 use crate::contract::{
@@ -60,6 +60,7 @@ impl LocalDrive {
         let limits = options.limits.clone();
         let keeper = Arc::new(opened.keeper);
         let mut threads = Vec::new();
+        let writable = opened.beginning.is_some();
         if let Some(beginning) = opened.beginning {
             let place = expected.place;
             let committer = Committer::new(Arc::clone(&shared), beginning);
@@ -75,7 +76,7 @@ impl LocalDrive {
                 tidier::run(&tidying)
             })?);
         }
-        Ok(Self {
+        let drive = Self {
             identity: expected.clone(),
             stages: Stages::new(Arc::clone(&shared.shards), limits.write),
             shared,
@@ -84,7 +85,29 @@ impl LocalDrive {
             reading: Arc::default(),
             limits,
             threads: Mutex::new(threads),
-        })
+        };
+        if opened.damaged && writable {
+            drive.leave_damage_behind();
+        }
+        Ok(drive)
+    }
+
+    /// Writes what is left of a damaged log to a run, so that the next start begins behind the
+    /// damage. Until that is done the drive does not come to vote.
+    fn leave_damage_behind(&self) {
+        let (answer, frozen) = oneshot::channel();
+        self.shared.queue.push(Job::Freeze(answer));
+        // If the committer is gone the drive is offline.
+        let _ = frozen.blocking_recv();
+        let waiting = |chores: &ChoreState| chores.damaged && !chores.stop;
+        let health = &self.shared.health;
+        while self.shared.chores.look(|chores| waiting(chores))
+            && !health.is_full()
+            && health.check().is_ok()
+        {
+            let moment = Some(Duration::from_millis(100));
+            self.shared.chores.wait(moment, |chores| !waiting(chores));
+        }
     }
 
     /// Writes out what only the log holds, so that the next start has nothing to replay, and
@@ -106,10 +129,27 @@ impl LocalDrive {
         }
     }
 
+    /// Where its directory is.
+    pub fn path(&self) -> &Path {
+        self.shared.root.path()
+    }
+
     /// Whether the drive's answers vote from now on (commit rule 10): [`Standing::Voting`] once
     /// its rebuild is complete, [`Standing::Joining`] to begin one. Durable on return.
     pub fn set_standing(&self, standing: Standing) -> Reply<()> {
         self.write(|answer| Job::Standing(standing, answer))
+    }
+
+    /// Finds out whether the path still leads to this drive, which else only a write asks. A drive
+    /// that was removed or swapped is out of service from then on.
+    pub fn look(&self) -> Reply<()> {
+        self.read(|shared| {
+            let found = shared.root.still_itself();
+            if let Err(Error::Offline(why)) = &found {
+                shared.health.kill(why);
+            }
+            found
+        })
     }
 
     /// What it has done and what it holds.

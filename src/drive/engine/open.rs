@@ -37,6 +37,8 @@ pub(super) struct Opened {
     pub(super) keeper: Keeper,
     /// `None` on a read-only mount.
     pub(super) beginning: Option<Beginning>,
+    /// Whether a part of what the drive held may be lost.
+    pub(super) damaged: bool,
 }
 
 /// What the tail of the log adds to the manifest.
@@ -86,7 +88,7 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let seal = RunSeal::new(expected.deployment, expected.drive);
     let cache = Arc::new(BlockCache::new(options.limits.cache_bytes));
     let opened_runs = open_runs(&runs, &mut manifest, seal, &cache, &mut damage)?;
-    let ids = open_segments(&segments, &manifest, &ids, writable).map_err(io)?;
+    let ids = open_segments(&segments, &manifest, &ids, writable, &mut damage).map_err(io)?;
     let mut state = State::from_manifest(&manifest);
     let from = manifest.replay;
     let replayed = replay(
@@ -97,10 +99,15 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
         writable,
         |batch, segment, offset| state.apply(batch, segment, offset).is_some(),
     );
-    let replayed = replayed.map_err(io)?;
-    let damage = damage.or(replayed.damage);
+    let mut replayed = replayed.map_err(io)?;
+    let behind = replayed.end.next <= options.position;
+    replayed.end.next = replayed.end.next.max(options.position + 1);
+    let behind = behind.then_some("it knows less than its peers remember of it");
+    let damage = damage.or(replayed.damage).or(behind);
     if let Some(damage) = damage {
         state.distrust(damage);
+        // Even an empty table is then flushed: the next start begins behind the damage.
+        state.bytes = state.bytes.max(1);
     }
     if writable {
         remove_strays(&runs, &manifest).map_err(io)?;
@@ -110,15 +117,16 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     state.count_live(&segments);
     let shared =
         Arc::new(state.shared(expected, options, root, shards, segments, opened_runs, end));
-    if damage.is_some() {
-        shared.chores.add(|chores| chores.manifest_due = true);
-    }
+    shared
+        .chores
+        .look(|chores| chores.damaged = damage.is_some());
     let beginning = active.map(|active| state.beginning(&shared, active, end));
     let keeper = Keeper::new(Arc::clone(&shared), manifests, runs, cache, manifest);
     Ok(Opened {
         shared,
         keeper,
         beginning,
+        damaged: damage.is_some(),
     })
 }
 
@@ -192,6 +200,7 @@ fn open_segments(
     manifest: &Manifest,
     ids: &[u64],
     writable: bool,
+    damage: &mut Option<&'static str>,
 ) -> io::Result<Vec<u64>> {
     let begin = manifest.replay.segment;
     let listed: BTreeMap<u64, _> = manifest
@@ -206,6 +215,10 @@ fn open_segments(
             None if writable => segments.remove(id)?,
             None => {}
         }
+    }
+    let gone = |id: &u64| *id < begin && !ids.contains(id);
+    if listed.keys().any(gone) {
+        *damage = damage.or(Some("a segment of the log is missing"));
     }
     Ok(ids.iter().copied().filter(|id| *id >= begin).collect())
 }

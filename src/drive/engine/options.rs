@@ -44,6 +44,9 @@ pub struct Options {
     /// What a drive is that was never written to: part of a set that is being formed, or a
     /// replacement that must be rebuilt first.
     pub fresh: Standing,
+    /// A log position that the drive's seat reached, as its peers remember. A drive that knows less
+    /// lost something, whatever it says of itself: it joins, and its log goes on behind this.
+    pub position: u64,
     /// Where tests may kill the process; to be shared by all drives of a process.
     pub failpoints: Failpoints,
 }
@@ -54,6 +57,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             fresh: Standing::Voting,
+            position: 0,
             failpoints: Failpoints::default(),
         }
     }

@@ -436,6 +436,10 @@ impl Committer {
         if room == Room::None {
             return Err(Error::Full);
         }
+        let damaged = self.shared.chores.look(|chores| chores.damaged);
+        if damaged && standing == Standing::Voting {
+            return Err(Error::Corrupt("the next start would find the damage again"));
+        }
         entry::put_standing(&mut self.pending.buffer, standing);
         self.pending.standing = Some(standing);
         Ok(())

@@ -119,6 +119,9 @@ impl Shared {
     fn count(&self, error: Error) -> Error {
         if matches!(error, Error::Corrupt(_)) {
             Counters::add(&self.counters.corrupt_reads, 1);
+            if self.tree().runs.iter().any(|run| run.is_damaged()) {
+                self.chores.add(|chores| chores.tidy = true);
+            }
         }
         error
     }
@@ -210,7 +213,7 @@ impl Shared {
     }
 
     fn try_page(&self, scan: &Scan) -> Result<ScanPage, Error> {
-        let start = scan.start.as_slice().max(&scan.prefix);
+        let start = scan.start.as_slice().max(&scan.prefix).max(&keys::ROWS);
         let mut walk = self.tree().walk(start)?;
         let mut page = Page::new(scan);
         loop {
@@ -247,6 +250,10 @@ impl Shared {
 
     /// Reads the small store.
     pub(super) fn read_meta(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.try_meta(prefix).map_err(|error| self.count(error))
+    }
+
+    fn try_meta(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let start = keys::meta_key(prefix);
         let mut walk = self.tree().walk(&start)?;
         let mut found = Vec::new();

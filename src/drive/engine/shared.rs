@@ -101,6 +101,8 @@ pub(super) struct ChoreState {
     pub(super) told: bool,
     /// Entries went to the active table since it was last looked at.
     pub(super) active: bool,
+    /// The log's tail is damaged, and the next start would still begin before the damage.
+    pub(super) damaged: bool,
     /// The drive counts as hung.
     pub(super) hung: bool,
     /// The drive closes.

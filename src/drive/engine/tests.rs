@@ -171,6 +171,7 @@ fn a_deleted_drive_acknowledges_nothing() {
         let drive = opened(scratch.path());
         runtime().block_on(async {
             put(&drive, "a", 1, 10).await;
+            assert_eq!(drive.look().await, Ok(()));
             unmake(scratch.path());
             let refused = drive.commit(commit("a", 2, 10)).await;
             assert!(matches!(refused, Err(Error::Offline(_))), "{refused:?}");
@@ -183,6 +184,18 @@ fn a_deleted_drive_acknowledges_nothing() {
         drop(drive);
         let _ = fs::remove_dir_all(scratch.path().with_extension("elsewhere"));
     }
+}
+
+/// Fails if only writes find out.
+#[test]
+fn a_deleted_drive_is_noticed_without_a_write() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    fs::remove_dir_all(scratch.path()).unwrap();
+    assert_eq!(drive.status(), Status::Online);
+    let noticed = runtime().block_on(drive.look());
+    assert!(matches!(noticed, Err(Error::Offline(_))), "{noticed:?}");
+    assert!(matches!(drive.status(), Status::Offline(_)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use types::{Order, Slot, VersionId};
 
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Standing};
 use super::head::{self, Location};
 use super::keeper::Keeper;
 use super::orphans::{STAGED_MAX, YOUNG, remove_orphans};
@@ -18,7 +18,7 @@ use super::replay::Reader;
 use super::segment::{FIRST_BATCH, SPARES, Segment};
 use super::shared::{Shared, from_io};
 use crate::contract::Error;
-use crate::index::{Depth, RunMeta, RunWriter, Verdict, compact, pick};
+use crate::index::{Depth, Run, RunMeta, RunWriter, Verdict, compact, pick, salvage};
 use crate::register::Register;
 
 /// A segment is collected once less than one part in this many of it is live.
@@ -71,6 +71,7 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             .chores
             .look(|chores| std::mem::take(&mut chores.tidy))
         {
+            salvage_damaged(keeper);
             tidier.merge(keeper);
             tidier.collect(keeper);
         }
@@ -99,6 +100,7 @@ pub(super) fn remove_doomed(shared: &Shared) {
 #[cfg(test)]
 pub(super) fn tidy_once(keeper: &Keeper) {
     let mut tidier = Tidier::default();
+    salvage_damaged(keeper);
     tidier.merge(keeper);
     tidier.collect(keeper);
     while !tidier.leaving.is_empty() {
@@ -156,7 +158,10 @@ impl Tidier {
             let old = segment.last.load(Ordering::Relaxed) < replayed_from;
             old && live.saturating_mul(LIVE_PART) < segment.used.load(Ordering::Relaxed)
         };
-        let candidates = shared.segments.all().into_iter().filter(sparse);
+        // The newest is the one that the log ends in, however little it holds.
+        let mut segments = shared.segments.all();
+        segments.pop();
+        let candidates = segments.into_iter().filter(sparse);
         for id in candidates.map(|segment| segment.id) {
             if self.damaged.contains(&id) {
                 continue;
@@ -220,15 +225,54 @@ fn merge(keeper: &Keeper, runs: &[RunMeta], range: &Range<usize>) -> Result<(), 
     } else {
         Depth::Above
     };
-    let entries = metas.iter().map(|run| run.entries).sum();
     let mut finder = Finder::new(shared);
-    let (id, path) = keeper.new_run();
-    let merged = RunWriter::create(&path, id, shared.seal, entries).and_then(|writer| {
+    replace(keeper, metas, |writer| {
         compact(inputs, depth, writer, |key, value| {
             finder.look_at(key, value)
         })
-    });
-    let opened = merged.and_then(|meta| Ok((keeper.open_run(&path, &meta)?, meta)));
+    })?;
+    if !finder.found.is_empty() {
+        shared.queue.push(Job::Revisit(finder.found));
+    }
+    Ok(())
+}
+
+/// Writes runs in which a block is damaged again, without that block. What it held is lost to
+/// this drive: it does not vote until it is rebuilt.
+fn salvage_damaged(keeper: &Keeper) {
+    let tree = keeper.shared.tree();
+    for run in tree.runs.iter().filter(|run| run.is_damaged()) {
+        if let Err(error) = salvage_run(keeper, run) {
+            keeper.report("salvaging a damaged run", &error);
+        }
+    }
+}
+
+fn salvage_run(keeper: &Keeper, run: &Run) -> Result<(), Error> {
+    let shared = &keeper.shared;
+    tracing::error!(
+        run = run.meta().id.0,
+        "a block of the index is damaged: the drive does not vote until it is rebuilt"
+    );
+    let (answer, answered) = oneshot::channel();
+    shared.queue.push(Job::Standing(Standing::Joining, answer));
+    let joined = answered.blocking_recv();
+    joined.unwrap_or_else(|_| Err(Error::Offline("the committer stopped".into())))?;
+    replace(keeper, std::slice::from_ref(run.meta()), |writer| {
+        salvage(run, writer)
+    })
+}
+
+/// Puts one new run in the place of neighbouring ones.
+fn replace(
+    keeper: &Keeper,
+    metas: &[RunMeta],
+    write: impl FnOnce(RunWriter) -> Result<RunMeta, Error>,
+) -> Result<(), Error> {
+    let entries = metas.iter().map(|run| run.entries).sum();
+    let (id, path) = keeper.new_run();
+    let written = RunWriter::create(&path, id, keeper.shared.seal, entries).and_then(write);
+    let opened = written.and_then(|meta| Ok((keeper.open_run(&path, &meta)?, meta)));
     if opened.is_err() {
         // What is left of it is removed at the next start if it cannot be now.
         let _ = std::fs::remove_file(&path);
@@ -246,11 +290,7 @@ fn merge(keeper: &Keeper, runs: &[RunMeta], range: &Range<usize>) -> Result<(), 
         let runs = &mut update.tree().runs;
         runs.retain(|run| !old.contains(&run.meta().id.0));
         runs.insert(at, run);
-    })?;
-    if !finder.found.is_empty() {
-        shared.queue.push(Job::Revisit(finder.found));
-    }
-    Ok(())
+    })
 }
 
 /// Finds registers in which a settled row should have replaced others: what the committer could

@@ -143,15 +143,38 @@ pub(super) fn make_directories(root: &OwnedFd) -> Result<(), Errno> {
 
 fn populate(root: &OwnedFd, formatted: &Formatted) -> Result<(), Errno> {
     make_directories(root)?;
-    match rustix::fs::unlinkat(root, IDENTITY_NEW, AtFlags::empty()) {
+    write_identity(root, formatted)
+}
+
+/// Sees to it that the identity and its copy in the index's directory both read well. Says
+/// whether the identity itself had to be written again.
+pub(super) fn keep_identity(root: &OwnedFd, formatted: &Formatted) -> Result<bool, Errno> {
+    let index = entries::open_directory(root, INDEX)?;
+    let sound = |directory: &OwnedFd| {
+        let file = entries::open_file(directory, identity::FILE_NAME)?;
+        let bytes = entries::read_up_to(&file, 0, identity::LEN_MAX + 1)?;
+        Ok::<_, Errno>(Formatted::parse(&bytes).as_ref() == Ok(formatted))
+    };
+    let damaged = sound(root) != Ok(true);
+    if damaged {
+        write_identity(root, formatted)?;
+    }
+    if sound(&index) != Ok(true) {
+        write_identity(&index, formatted)?;
+    }
+    Ok(damaged)
+}
+
+fn write_identity(directory: &OwnedFd, formatted: &Formatted) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, IDENTITY_NEW, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno),
     }
-    let file = entries::create_file(root, IDENTITY_NEW, OFlags::empty())?;
+    let file = entries::create_file(directory, IDENTITY_NEW, OFlags::empty())?;
     entries::write_all(&file, formatted.render().as_bytes(), 0)?;
     rustix::fs::fsync(&file)?;
-    rustix::fs::renameat(root, IDENTITY_NEW, root, identity::FILE_NAME)?;
-    rustix::fs::fsync(root)
+    rustix::fs::renameat(directory, IDENTITY_NEW, directory, identity::FILE_NAME)?;
+    rustix::fs::fsync(directory)
 }
 
 /// Creates `path` and what is missing above it, each new name durable.

@@ -10,6 +10,9 @@ pub(super) const FILE_NAME: &str = "sarsen.json";
 /// No legal file is longer.
 pub(super) const LEN_MAX: usize = 4096;
 
+/// Why a file is refused whose bytes are not as they were written.
+pub(super) const DAMAGED: &str = "sarsen.json is damaged";
+
 const FORMAT: u32 = 1;
 const CHECKSUM_CONTEXT: &str = "sarsen drive identity v1";
 const CHECKSUM_FIELD: &str = ",\n  \"checksum\": \"";
@@ -69,12 +72,10 @@ impl Formatted {
 
     /// Reads what [`Formatted::render`] wrote and nothing else; the error says what is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "sarsen.json is damaged")?;
-        let (body, sum) = text
-            .rsplit_once(CHECKSUM_FIELD)
-            .ok_or("sarsen.json is damaged")?;
+        let text = std::str::from_utf8(bytes).map_err(|_| DAMAGED)?;
+        let (body, sum) = text.rsplit_once(CHECKSUM_FIELD).ok_or(DAMAGED)?;
         if sum.strip_suffix(END) != Some(&checksum(body)) {
-            return Err("sarsen.json is damaged");
+            return Err(DAMAGED);
         }
         let json = format!("{body}\n}}");
         let any: AnyFormat =

@@ -129,13 +129,25 @@ pub(super) fn examine_root(root: &OwnedFd) -> Result<(Found, Option<OwnedFd>), E
         Err(errno) => return Err(errno),
     };
     let bytes = entries::read_up_to(&identity_file, 0, identity::LEN_MAX + 1)?;
-    let found = match Formatted::parse(&bytes) {
+    let parsed = match Formatted::parse(&bytes) {
+        Err(identity::DAMAGED) => copy_of_identity(root).ok_or(identity::DAMAGED),
+        parsed => parsed,
+    };
+    let found = match parsed {
         Err(why) => return Ok((Found::Damaged(why), None)),
         Ok(formatted) if formatted.mounted && !mounted => Found::Unmounted(formatted),
         Ok(formatted) if is_read_only(root)? => Found::ReadOnly(formatted),
         Ok(formatted) => Found::Formatted(formatted),
     };
     Ok((found, Some(identity_file)))
+}
+
+/// What the copy of the identity says, where that itself is damaged.
+fn copy_of_identity(root: &OwnedFd) -> Option<Formatted> {
+    let index = entries::open_directory(root, INDEX).ok()?;
+    let file = entries::open_file(&index, identity::FILE_NAME).ok()?;
+    let bytes = entries::read_up_to(&file, 0, identity::LEN_MAX + 1).ok()?;
+    Formatted::parse(&bytes).ok()
 }
 
 /// A directory without identity: empty but for what an interrupted formatting leaves, or not ours.

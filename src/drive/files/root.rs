@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::entries;
 use super::fault::from_errno;
 use super::format;
-use super::identity::Formatted;
+use super::identity::{self, Formatted};
 use super::inspect::{self, Found, Held};
 use crate::contract::{Error, Identity};
 
@@ -66,7 +67,7 @@ impl Root {
         })?;
         let stat = rustix::fs::fstat(&held.root).map_err(from_errno)?;
         let (device, inode) = place(&stat);
-        let root = Self {
+        let mut root = Self {
             path: path.to_owned(),
             held,
             formatted,
@@ -78,8 +79,19 @@ impl Root {
             // A fan-out directory that somebody removed comes back empty: what it held is
             // missing shards, which other drives make good.
             format::make_directories(&root.held.root).map_err(from_errno)?;
+            let again = format::keep_identity(&root.held.root, &root.formatted);
+            if again.map_err(from_errno)? {
+                tracing::error!(path = %path.display(), "sarsen.json was damaged: written again from its copy");
+                let file = entries::open_file(&root.held.root, identity::FILE_NAME);
+                root.held.identity_file = file.map_err(from_errno)?;
+            }
         }
         Ok(root)
+    }
+
+    /// The path it was opened at.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the drive said of itself when it was opened.
@@ -247,6 +259,32 @@ mod tests {
         fs::remove_dir(scratch.path().join("shards/7f")).unwrap();
         Root::open(scratch.path(), &sample().identity).unwrap();
         assert!(scratch.path().join("shards/7f").is_dir());
+    }
+
+    /// Fails if there is no copy, or if it is not used, or not made good itself.
+    #[test]
+    fn a_damaged_identity_is_written_again_from_its_copy_and_the_other_way() {
+        let scratch = formatted();
+        let expected = sample().identity;
+        drop(Root::open(scratch.path(), &expected).unwrap());
+        let (main, copy) = ("sarsen.json", "index/sarsen.json");
+        let whole = fs::read(scratch.path().join(main)).unwrap();
+        for name in [main, copy] {
+            for at in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 4;
+                fs::write(scratch.path().join(name), bytes).unwrap();
+                let root = Root::open(scratch.path(), &expected).unwrap();
+                assert_eq!(root.still_itself(), Ok(()));
+                for name in [main, copy] {
+                    assert_eq!(fs::read(scratch.path().join(name)).unwrap(), whole, "{at}");
+                }
+            }
+        }
+        for name in [main, copy] {
+            fs::write(scratch.path().join(name), b"{").unwrap();
+        }
+        assert!(why_not(scratch.path(), &expected).ends_with("sarsen.json is damaged"));
     }
 
     #[test]

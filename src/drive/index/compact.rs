@@ -116,6 +116,12 @@ pub(crate) fn compact(
     writer.finish()
 }
 
+/// Copies what still reads well of a damaged run.
+pub(crate) fn salvage(run: &Run, mut writer: RunWriter) -> Result<RunMeta, Error> {
+    run.sound_entries(|key, value| writer.add(key, value))?;
+    writer.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

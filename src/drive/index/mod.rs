@@ -28,7 +28,7 @@ mod model;
 mod testing;
 
 pub(crate) use cache::BlockCache;
-pub(crate) use compact::{Depth, Verdict, compact, pick};
+pub(crate) use compact::{Depth, Verdict, compact, pick, salvage};
 pub(crate) use memtable::Memtable;
 pub(crate) use merge::Merge;
 pub(crate) use meta::RunMeta;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::BlockCursor;
 use super::cache::BlockCache;
@@ -158,6 +159,8 @@ pub(crate) struct Run {
     index: BlockIndex,
     filter: Filter,
     cache: Arc<BlockCache>,
+    /// Whether a block turned out damaged since it was opened.
+    damaged: AtomicBool,
 }
 
 /// How a reader goes about blocks.
@@ -222,7 +225,34 @@ impl Run {
             index,
             filter,
             cache,
+            damaged: AtomicBool::new(false),
         })
+    }
+
+    /// Whether a block of it could not be read right.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Hands on every entry of every block that reads well.
+    pub(super) fn sound_entries(
+        &self,
+        mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        for block in 0..self.index.blocks() {
+            match self.read_block(block, &mut bytes) {
+                Err(Error::Corrupt(_)) => continue,
+                read => read?,
+            }
+            let mut cursor = BlockCursor::default();
+            cursor.enter(&bytes)?;
+            while cursor.advance(&bytes)? {
+                let value = cursor.value().and_then(|value| bytes.get(value));
+                each(cursor.key(), value)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the manifest says of it.
@@ -271,17 +301,17 @@ impl Run {
             return Err(Error::Corrupt("run has no such block"));
         };
         buffer.resize(usize::try_from(to - from).unwrap_or(usize::MAX), 0);
-        self.file
-            .read_exact_at(buffer, *from)
-            .map_err(|error| io_error(&error))?;
-        match self.key.open(Section::Block(block as u64), buffer) {
-            Some(bytes) => {
-                let len = bytes.len();
-                buffer.truncate(len);
-                Ok(())
-            }
-            None => Err(Error::Corrupt("index block has a wrong hash")),
+        let read = self.file.read_exact_at(buffer, *from);
+        let read = read.map_err(|error| io_error(&error)).and_then(|()| {
+            let sound = self.key.open(Section::Block(block as u64), buffer);
+            let sound = sound.map(<[u8]>::len);
+            sound.ok_or(Error::Corrupt("index block has a wrong hash"))
+        });
+        if matches!(read, Err(Error::Corrupt(_))) {
+            self.damaged.store(true, Ordering::Relaxed);
         }
+        buffer.truncate(read?);
+        Ok(())
     }
 
     fn cached_block(&self, block: usize) -> Result<Arc<[u8]>, Error> {

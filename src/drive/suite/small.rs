@@ -5,7 +5,8 @@ use types::{Kind, Slot};
 
 use super::Subject;
 use super::fixture::{Draft, EPOCH, Hand, SLOT, at, data, fence, object, scan_of};
-use crate::contract::{Drive, Error, MetaWrite, Settles, Status, Want};
+use crate::contract::{Drive, Error, MetaWrite, Scan, Settles, Status, Want};
+use crate::register::Register;
 
 async fn write(drive: &dyn Drive, writes: &[(&str, Option<&str>)]) {
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
@@ -57,6 +58,17 @@ pub(super) async fn small_writes_are_all_or_nothing_and_last(subject: &mut impl 
         ],
     )
     .await;
+    // A name as long as a row's key is none, and no scan meets it.
+    let name = "n".repeat(Register::ROW_LEN + 1);
+    write(&*drive, &[(&name, Some("x"))]).await;
+    let everything = Scan {
+        start: Vec::new(),
+        prefix: Vec::new(),
+        ..scan_of("")
+    };
+    let page = drive.scan(everything).await;
+    assert_eq!(page.map(|page| page.rows), Ok(Vec::new()));
+    write(&*drive, &[(&name, None)]).await;
     let long = "v".repeat(1 << 20);
     let longest = "k".repeat(64);
     write(&*drive, &[(&longest, Some(&long))]).await;
