@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drive::{Drive, MetaWrite};
+use drive::{Drive, MetaWrite, Status};
 use futures_util::future::join_all;
 
 use crate::error::Error;
@@ -75,6 +75,14 @@ impl Mirror {
         }
         if seen > 0 && opened == 0 {
             return Err(Error::WrongSecret);
+        }
+        // A drive that is being rebuilt may have held what it lacks now. Of those that hold what
+        // they ever took, as many must answer as meet every majority.
+        let joins = |drive: &Arc<dyn Drive>| drive.status() == Status::Joining;
+        let replies = drives.iter().zip(&scans);
+        let sound = replies.filter(|(drive, scan)| scan.is_ok() && !joins(drive));
+        if seen > 0 && sound.count() < drives.len() - drives.len() / 2 {
+            return Err(Error::TooFewDrives);
         }
         let sequence = newest
             .values()

@@ -64,16 +64,19 @@ impl ClusterSecret {
         check
     }
 
-    /// Puts the secret together again from the shares on these drives. `None` if no drive has
+    /// Puts the secret together again from the shares on these drives, and gives the drives that
+    /// lack theirs, because they were replaced, what they had. `None` if no drive has
     /// one: then it was never stored. With fewer shares than needed it is an error, not `None`.
     pub async fn recover(drives: &[std::sync::Arc<dyn Drive>]) -> Result<Option<Self>, Error> {
         let mut shares = Vec::new();
         let mut silent = 0;
-        for drive in drives {
+        let mut lacking = Vec::new();
+        for (place, drive) in (1..).zip(drives) {
             match drive.meta_scan(Bytes::from_static(SHARE_KEY)).await {
-                Ok(found) => {
-                    shares.extend(found.iter().filter_map(|(_, value)| Share::decode(value)))
-                }
+                Ok(found) => match found.iter().find_map(|(_, value)| Share::decode(value)) {
+                    Some(share) => shares.push(share),
+                    None => lacking.push((place, drive)),
+                },
                 Err(_) => silent += 1,
             }
         }
@@ -85,7 +88,24 @@ impl ClusterSecret {
                 Err(Error::TooFewDrives)
             };
         }
-        combine(&shares).map(Some).ok_or(Error::TooFewShares)
+        let (secret, chosen) = combine(&shares).ok_or(Error::TooFewShares)?;
+        for (place, drive) in lacking {
+            let share = secret.share(&chosen, place);
+            if store_share(drive, &share).await.is_ok() {
+                tracing::warn!(drive = %drive.identity().drive, "made its share of the secret good");
+            }
+        }
+        Ok(Some(secret))
+    }
+
+    /// The share at a place, from as many others as the secret takes.
+    fn share(&self, chosen: &[Share], x: u8) -> Share {
+        Share {
+            threshold: u8::try_from(chosen.len()).unwrap_or(u8::MAX),
+            x,
+            check: self.check(),
+            y: *interpolate(chosen, x),
+        }
     }
 
     /// Stores one share on each drive, any majority of which gives the secret back. Durable on a
@@ -94,11 +114,7 @@ impl ClusterSecret {
         let shares = split(self, drives.len(), drives.len() / 2 + 1)?;
         let mut stored = 0;
         for (drive, share) in drives.iter().zip(shares) {
-            let write = MetaWrite {
-                key: Bytes::from_static(SHARE_KEY),
-                value: Some(share.encode().into()),
-            };
-            stored += usize::from(drive.meta_write(vec![write]).await.is_ok());
+            stored += usize::from(store_share(drive, &share).await.is_ok());
         }
         if stored > drives.len() / 2 {
             Ok(())
@@ -106,6 +122,14 @@ impl ClusterSecret {
             Err(Error::TooFewDrives)
         }
     }
+}
+
+async fn store_share(drive: &std::sync::Arc<dyn Drive>, share: &Share) -> Result<(), drive::Error> {
+    let write = MetaWrite {
+        key: Bytes::from_static(SHARE_KEY),
+        value: Some(share.encode().into()),
+    };
+    drive.meta_write(vec![write]).await
 }
 
 /// One point of the polynomials.
@@ -182,8 +206,9 @@ fn split(secret: &ClusterSecret, count: usize, threshold: usize) -> Result<Vec<S
     Ok((1..=count).map(share).collect())
 }
 
-/// Interpolates at zero from shares of one secret. `None` if they are too few or do not agree.
-fn combine(shares: &[Share]) -> Option<ClusterSecret> {
+/// Interpolates at zero from shares of one secret, which are told with it. `None` if they are too
+/// few or do not agree.
+fn combine(shares: &[Share]) -> Option<(ClusterSecret, Vec<Share>)> {
     for first in shares {
         let mut chosen: Vec<&Share> = Vec::new();
         for share in shares
@@ -199,22 +224,28 @@ fn combine(shares: &[Share]) -> Option<ClusterSecret> {
         if chosen.len() < usize::from(first.threshold) {
             continue;
         }
-        let mut bytes = Zeroizing::new([0; LEN]);
-        for share in &chosen {
-            let others = chosen.iter().filter(|other| other.x != share.x);
-            let weight = others.fold(1, |weight, other| {
-                multiply(weight, multiply(other.x, inverse(other.x ^ share.x)))
-            });
-            for (byte, y) in bytes.iter_mut().zip(share.y) {
-                *byte ^= multiply(weight, y);
-            }
-        }
-        let secret = ClusterSecret(bytes);
+        let chosen: Vec<Share> = chosen.into_iter().cloned().collect();
+        let secret = ClusterSecret(interpolate(&chosen, 0));
         if secret.check() == first.check {
-            return Some(secret);
+            return Some((secret, chosen));
         }
     }
     None
+}
+
+/// The polynomials' values at `x`, from their values at the shares' places.
+fn interpolate(shares: &[Share], x: u8) -> Zeroizing<[u8; LEN]> {
+    let mut bytes = Zeroizing::new([0; LEN]);
+    for share in shares {
+        let others = shares.iter().filter(|other| other.x != share.x);
+        let weight = others.fold(1, |weight, other| {
+            multiply(weight, multiply(other.x ^ x, inverse(other.x ^ share.x)))
+        });
+        for (byte, y) in bytes.iter_mut().zip(share.y) {
+            *byte ^= multiply(weight, y);
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -241,9 +272,17 @@ mod tests {
                     .filter(|(at, _)| mask & (1 << at) != 0)
                     .map(|(_, share)| Share::decode(&share.encode()).unwrap())
                     .collect();
-                let got = combine(&some).map(|secret| *secret.0);
+                let got = combine(&some);
                 let enough = some.len() >= threshold;
-                assert_eq!(got, enough.then_some(*secret.0), "{count} {mask:b}");
+                let bytes = got.as_ref().map(|(secret, _)| *secret.0);
+                assert_eq!(bytes, enough.then_some(*secret.0), "{count} {mask:b}");
+                // A drive that was replaced gets the share that it had, and no other.
+                for share in &shares {
+                    let again = got
+                        .as_ref()
+                        .map(|(secret, chosen)| secret.share(chosen, share.x));
+                    assert!(again.is_none_or(|again| again == *share));
+                }
             }
         }
     }

@@ -148,3 +148,44 @@ async fn the_secret_is_recovered_from_a_majority_of_drives() {
         Err(Error::TooFewShares)
     ));
 }
+
+/// What a majority took must be heard of again: two drives that were replaced cannot vouch for
+/// the two that are away. Fails if a joining drive counts among those that answer.
+#[tokio::test]
+async fn drives_that_join_do_not_vouch_for_what_they_lost() {
+    let (twins, secret) = (twins(4), ClusterSecret::make().unwrap());
+    let ledger = open(&twins, &secret).await.unwrap();
+    twins[3].fail(Fault::Offline);
+    ledger.propose(create("bucket")).await.unwrap();
+    let before = ledger.view();
+    ledger.close().await;
+    twins[3].mend(Fault::Offline);
+    for place in [0, 1] {
+        twins[place].wipe();
+        twins[place].fail(Fault::Joining);
+    }
+    twins[2].fail(Fault::Offline);
+    let refused = open(&twins, &secret).await;
+    assert!(
+        matches!(refused, Err(Error::TooFewDrives)),
+        "only a drive without it is left"
+    );
+    twins[2].mend(Fault::Offline);
+    let ledger = open(&twins, &secret).await.unwrap();
+    assert_eq!(ledger.view(), before);
+}
+
+/// Fails if a replaced drive's share is not made again: the second replacement is then one too
+/// many.
+#[tokio::test]
+async fn every_drive_may_be_replaced_one_after_another() {
+    let twins = twins(4);
+    let drives: Vec<Arc<dyn Drive>> = twins.iter().map(|twin| Arc::clone(twin) as _).collect();
+    let secret = ClusterSecret::make().unwrap();
+    secret.store(&drives).await.unwrap();
+    for twin in &twins {
+        twin.wipe();
+        let found = ClusterSecret::recover(&drives).await.unwrap().unwrap();
+        assert_eq!(found.to_hex(), secret.to_hex());
+    }
+}
