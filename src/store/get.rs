@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::inline;
 use crate::place::Spot;
 use crate::properties::{Extent, Properties};
+use crate::rewrite::find_row;
 use crate::set::{Asked, ErasureSet};
 use crate::shards::Shards;
 
@@ -136,7 +137,7 @@ impl ErasureSet {
 
     /// The whole row of a head that was decided.
     pub(crate) async fn row(
-        &self,
+        self: &Arc<Self>,
         spot: &Spot,
         head: &Head,
         asked: &Asked,
@@ -149,13 +150,7 @@ impl ErasureSet {
         {
             return Ok(row);
         }
-        let mut copies = self.copies(&spot.register, spot.slot, head);
-        while let Some((_, answer)) = copies.next().await {
-            if let Some(row) = answer.row {
-                return Ok(row);
-            }
-        }
-        Err(Error::Damaged)
+        find_row(self, &spot.register, spot.slot, head).await
     }
 
     /// The way to an extent's shard files.

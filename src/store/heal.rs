@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drive::{Discard, Fence, Register, RowsRequest, Space, Want};
 use futures_util::future::join_all;
-use quorum::{Ballot, Decided, HealPlan, History, Shard, Touch};
+use quorum::{Ballot, Decided, HealPlan, History, Places, Shard, Touch};
 use types::{Epoch, Head, Kind, Order, Placed, Slot};
 
 use crate::commit::InFlight;
@@ -26,7 +26,7 @@ pub enum Depth {
 }
 
 /// What heal found of one register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Healed {
     /// Versions, tombstones among them, when last counted.
     pub rows: u64,
@@ -40,6 +40,8 @@ pub struct Healed {
     pub collected: u64,
     /// Void and replaced rows taken away, by drive.
     pub discarded: u64,
+    /// The drives that are not known to hold every version, or what is left of it.
+    pub lacking: Places,
     /// Whether every drive answered, every version is whole, and nothing that was never
     /// committed is left on any drive.
     pub clean: bool,
@@ -75,7 +77,16 @@ pub(crate) async fn heal(
         whose,
         depth,
     };
-    let mut healed = Healed::default();
+    let mut healed = Healed {
+        rows: 0,
+        whole: 0,
+        lost: 0,
+        repaired: 0,
+        collected: 0,
+        discarded: 0,
+        lacking: Places::all(set.len()),
+        clean: false,
+    };
     for _ in 0..ROUNDS_MAX {
         if !patient.round(&mut healed).await? {
             break;
@@ -158,6 +169,9 @@ impl Patient<'_> {
         healed: &mut Healed,
     ) -> Result<bool, Error> {
         (healed.rows, healed.whole, healed.lost) = (0, 0, 0);
+        let read = |place: &usize| asked.rows.get(*place).is_some_and(Option::is_some);
+        let readable: Places = asked.ballot.answered().iter().filter(read).collect();
+        healed.lacking = Places::all(self.set.len()).without(readable);
         let mut repaired = 0;
         for version in &history.versions {
             healed.rows += 1;
@@ -169,6 +183,7 @@ impl Patient<'_> {
                     self.set.holder.complete(self.whose.slot, order);
                 }
                 HealPlan::Repair { sources, stale } => {
+                    healed.lacking = healed.lacking.or(stale);
                     let head = &version.head;
                     // A file whose row is gone is nothing that a drive lets a row refer to.
                     let sources = sources.without(stale);
@@ -177,15 +192,24 @@ impl Patient<'_> {
                     let flight = InFlight::send(self.set, Some(self.pass.clone()), parcel);
                     repaired += flight.answered().await;
                 }
-                HealPlan::Unrecoverable { .. } => healed.lost += 1,
-                HealPlan::Wait { .. } => {}
+                HealPlan::Unrecoverable { .. } => {
+                    healed.lost += 1;
+                    // Whoever has the row says truly that there is such a version.
+                    let has = |place: &usize| {
+                        let rows = asked.ballot.rows_of(*place);
+                        rows.iter().any(|row| row.head == version.head)
+                    };
+                    let holders: Places = readable.iter().filter(has).collect();
+                    healed.lacking = healed.lacking.or(readable.without(holders));
+                }
+                HealPlan::Wait { unknown } => healed.lacking = healed.lacking.or(unknown),
             }
         }
         healed.repaired += repaired;
         (0..repaired).for_each(|_| self.set.counters.repair());
         let heard = asked.ballot.answered().len() == self.set.len();
-        let read = asked.rows.iter().all(Option::is_some);
-        healed.clean = heard && read && healed.whole == healed.rows && history.void.is_empty();
+        let all_read = asked.rows.iter().all(Option::is_some);
+        healed.clean = heard && all_read && healed.whole == healed.rows && history.void.is_empty();
         Ok(repaired > 0)
     }
 

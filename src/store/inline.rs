@@ -6,13 +6,14 @@ use bytes::Bytes;
 use drive::Register;
 use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
 use futures_util::StreamExt;
+use quorum::Shard;
 use types::{Head, Slot};
 
 use crate::error::Error;
 use crate::heal::Depth;
 use crate::properties::Extent;
 use crate::set::ErasureSet;
-use crate::shards::compute;
+use crate::shards::{compute, too_few};
 
 /// Of which register.
 pub(crate) struct Whose {
@@ -53,8 +54,33 @@ pub(crate) fn open(
     bad
 }
 
-/// All good shards of an inline row, asking all drives for frames until `enough`, and whether
-/// any frame was bad.
+/// What became of the shards of an inline row.
+pub(crate) struct Gathered {
+    /// The good ones, by shard.
+    pub(crate) shards: Vec<Option<Bytes>>,
+    /// Whether any frame was bad.
+    bad: bool,
+    /// Whether a drive that may have a good one did not answer.
+    unknown: bool,
+}
+
+impl Gathered {
+    /// The shards, the `lost` ones among them made from any k of the others.
+    pub(crate) async fn rebuilt(
+        mut self,
+        set: &ErasureSet,
+        extent: &Extent,
+        lost: &[usize],
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        if self.shards.iter().flatten().count() < extent.geometry.data() {
+            return Err(too_few(self.unknown));
+        }
+        rebuild(set, extent, &mut self.shards, lost).await?;
+        Ok(self.shards)
+    }
+}
+
+/// All good shards of an inline row, asking all drives for frames until `enough`.
 pub(crate) async fn gather(
     set: &ErasureSet,
     whose: &Whose,
@@ -62,9 +88,10 @@ pub(crate) async fn gather(
     head: &Head,
     frames: &[Option<Bytes>],
     enough: impl Fn(&[Option<Bytes>]) -> bool,
-) -> (Vec<Option<Bytes>>, bool) {
+) -> Gathered {
     let mut shards = vec![None; set.len()];
     let mut bad = open(set, extent, frames, &mut shards);
+    let mut unknown = false;
     let mut copies = None;
     while !enough(&shards) {
         let copies = copies.get_or_insert_with(|| set.copies(&whose.register, whose.slot, head));
@@ -72,12 +99,18 @@ pub(crate) async fn gather(
             break;
         };
         let mut one = vec![None; set.len()];
-        if let Some(slot) = one.get_mut(place) {
-            *slot = copy.inline;
+        match (copy, one.get_mut(place)) {
+            (Ok(copy), Some(slot)) => *slot = copy.inline,
+            (Err(state), _) => unknown |= state == Shard::Unknown,
+            (Ok(_), None) => {}
         }
         bad |= open(set, extent, &one, &mut shards);
     }
-    (shards, bad)
+    Gathered {
+        shards,
+        bad,
+        unknown,
+    }
 }
 
 /// The bytes of an inline object, in pieces.
@@ -92,17 +125,18 @@ pub(crate) async fn read(
     let data_whole = |shards: &[Option<Bytes>]| shards.iter().take(k).all(Option::is_some);
     let enough =
         |shards: &[Option<Bytes>]| data_whole(shards) || shards.iter().flatten().count() >= k;
-    let (mut shards, bad) = gather(set, whose, extent, head, frames, enough).await;
-    if bad {
+    let gathered = gather(set, whose, extent, head, frames, enough).await;
+    if gathered.bad {
         set.counters.bad_shard();
         set.hints.note(&whose.register, whose.slot, Depth::Shards);
     }
-    if !data_whole(&shards) {
-        let lost: Vec<usize> = (0..k)
-            .filter(|shard| shards.get(*shard).is_some_and(Option::is_none))
-            .collect();
-        rebuild(set, extent, &mut shards, &lost).await?;
-    }
+    let shards = if data_whole(&gathered.shards) {
+        gathered.shards
+    } else {
+        let missing = |shard: &usize| gathered.shards.get(*shard).is_some_and(Option::is_none);
+        let lost: Vec<usize> = (0..k).filter(missing).collect();
+        gathered.rebuilt(set, extent, &lost).await?
+    };
     let mut left = usize::try_from(extent.size).map_err(|_| Error::Damaged)?;
     let mut pieces = Vec::with_capacity(k);
     let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
@@ -119,7 +153,7 @@ pub(crate) async fn read(
 }
 
 /// Fills in shards that are lost, from any k that are there.
-pub(crate) async fn rebuild(
+async fn rebuild(
     set: &ErasureSet,
     extent: &Extent,
     shards: &mut [Option<Bytes>],

@@ -47,5 +47,5 @@ pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
 pub use set::SetConfig;
 pub use store::Store;
 pub use versions::{ListedVersion, VersionsPage, VersionsRequest};
-pub use walk::{Census, Walk};
+pub use walk::{Census, Seat, Walk};
 pub use writers::BucketPass;

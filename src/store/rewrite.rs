@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use drive::{Fence, Register, Row};
+use drive::{Fence, Register, Row, RowAnswer};
 use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use quorum::Places;
+use quorum::{Places, Shard};
 use types::{Epoch, Head, Kind, Placed, Slot};
 
 use crate::commit::{InFlight, Parcel};
@@ -16,7 +16,7 @@ use crate::gates::Pass;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::set::ErasureSet;
-use crate::shards::compute;
+use crate::shards::{compute, too_few};
 
 /// Commits a row again until W drives have it (rule 3b): all as it was, but for the next order of
 /// this lease if it has one of an older lease. Under its old order it would stay below what a
@@ -55,12 +55,15 @@ pub(crate) async fn find_row(
     head: &Head,
 ) -> Result<Arc<Row>, Error> {
     let mut copies = set.copies(register, slot, head);
-    while let Some((_, answer)) = copies.next().await {
-        if let Some(row) = answer.row {
-            return Ok(row);
+    let mut unknown = false;
+    while let Some((_, copy)) = copies.next().await {
+        match copy {
+            Ok(RowAnswer { row: Some(row), .. }) => return Ok(row),
+            Ok(_) => {}
+            Err(state) => unknown |= state == Shard::Unknown,
         }
     }
-    Err(Error::Damaged)
+    Err(too_few(unknown))
 }
 
 /// Rebuilds what `stale` places lack from `sources`: the same row, to be committed on them.
@@ -107,12 +110,11 @@ async fn inline_frames(
 ) -> Result<Vec<Option<Bytes>>, Error> {
     let k = extent.geometry.data();
     let enough = |shards: &[Option<Bytes>]| shards.iter().flatten().count() >= k;
-    let (mut shards, _) =
-        inline::gather(set, whose, extent, head, &vec![None; set.len()], enough).await;
-    let lost: Vec<usize> = (0..set.len())
-        .filter(|shard| shards.get(*shard).is_some_and(Option::is_none))
-        .collect();
-    inline::rebuild(set, extent, &mut shards, &lost).await?;
+    let none = vec![None; set.len()];
+    let gathered = inline::gather(set, whose, extent, head, &none, enough).await;
+    let missing = |shard: &usize| gathered.shards.get(*shard).is_some_and(Option::is_none);
+    let lost: Vec<usize> = (0..set.len()).filter(missing).collect();
+    let shards = gathered.rebuilt(set, extent, &lost).await?;
     let key = ShardKey::new(set.deployment, extent.data, u32::from(extent.number));
     let frame = |place: usize| {
         let index = placement::shard_on(u16::from(extent.rotation), place, set.len());

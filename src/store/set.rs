@@ -8,16 +8,18 @@ use drive::{Drive, Register, RowAnswer, Rows, RowsRequest, Status, Want};
 use erasure::Codec;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use quorum::{Ballot, Sighting};
+use quorum::{Ballot, Shard, Sighting};
 use types::{DeploymentId, Epoch, Geometry, Head, Slot, StorageClass};
 
 use crate::buffers::BufferPool;
 use crate::commit::Collector;
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::heal::Depth;
 use crate::hints::Hints;
 use crate::holder::Holder;
 use crate::md5::Md5Lanes;
+use crate::shards::state_of;
 
 /// Another drive is asked when those asked so far leave this much silence.
 pub(crate) const HEDGE_AFTER: Duration = Duration::from_millis(80);
@@ -197,6 +199,11 @@ impl ErasureSet {
                 Some((_, Err(drive::Error::Fenced { .. }))) => return Err(FENCED),
                 Some((place, Err(error))) => {
                     tracing::debug!(place, %error, "drive did not answer");
+                    if matches!(error, drive::Error::Corrupt(_)) {
+                        self.counters.bad_shard();
+                        self.hints
+                            .note(&request.register, request.slot, Depth::Shards);
+                    }
                     asked.ballot.failed(place);
                     running.extend(waiting.by_ref().take(1).map(ask_one));
                 }
@@ -212,13 +219,13 @@ impl ErasureSet {
     }
 
     /// The copies of a row, as drives answer: all are asked at once, so that none holds up the
-    /// rest.
+    /// rest. A drive without one says whether that is sure.
     pub(crate) fn copies(
         &self,
         register: &Arc<Register>,
         slot: Slot,
         head: &Head,
-    ) -> impl Stream<Item = (usize, RowAnswer)> + Unpin + Send {
+    ) -> impl Stream<Item = (usize, Result<RowAnswer, Shard>)> + Unpin + Send {
         let (head, want) = (*head, Want::Exact(head.born, head.order));
         let ask = |(place, drive): (usize, &Arc<dyn Drive>)| {
             let reply = drive.rows(RowsRequest {
@@ -227,15 +234,14 @@ impl ErasureSet {
                 register: Arc::clone(register),
                 want,
             });
-            async move { Some((place, reply.await.ok()?)) }
+            async move { (place, reply.await) }
         };
         let replies: FuturesUnordered<_> = self.drives.iter().enumerate().map(ask).collect();
-        let copy = move |reply: Option<(usize, Rows)>| {
-            let (place, rows) = reply?;
-            let row = rows.into_iter().find(|answer| answer.head == head)?;
-            Some((place, row))
-        };
-        replies.filter_map(move |reply| std::future::ready(copy(reply)))
+        replies.map(move |(place, reply)| {
+            let rows = reply.map_err(|error| state_of(&error));
+            let copy = |rows: Rows| rows.into_iter().find(|answer| answer.head == head);
+            (place, rows.and_then(|rows| copy(rows).ok_or(Shard::Bad)))
+        })
     }
 
     /// Counts one answer. What the holder knows to be settled is settled at any epoch.

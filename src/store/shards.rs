@@ -113,34 +113,40 @@ impl Shards {
         let mut more = (0..self.geometry.drives()).filter(|shard| !first.contains(shard));
         let done =
             |found: &Found| enough(found) || found.iter().flatten().count() >= self.geometry.data();
+        let mut unknown = false;
         while !done(&found) {
             // Some of `first` may be all that is wanted, and still too few to rebuild from.
             let lack = self.geometry.data() - found.iter().flatten().count();
             match tokio::time::timeout(HEDGE_AFTER, reads.next()).await {
-                Ok(Some((shard, Some(bytes)))) => {
+                Ok(Some((shard, Ok(bytes)))) => {
                     if let Some(slot) = found.get_mut(shard) {
                         *slot = Some(bytes);
                     }
                 }
-                Ok(Some((_, None))) | Err(_) => {
+                Ok(Some((_, Err(state)))) => {
+                    unknown |= state == Shard::Unknown;
                     let lack = lack.saturating_sub(reads.len()).max(1);
                     reads.extend(more.by_ref().take(lack).map(read));
                 }
-                Ok(None) => return Err(Error::Damaged),
+                Err(_) => {
+                    let lack = lack.saturating_sub(reads.len()).max(1);
+                    reads.extend(more.by_ref().take(lack).map(read));
+                }
+                Ok(None) => return Err(too_few(unknown)),
             }
         }
         Ok(found)
     }
 
     /// One good shard. A bad one is counted and noted for heal.
-    async fn frame(&self, stripe: u64, shard: usize) -> Option<Bytes> {
+    async fn frame(&self, stripe: u64, shard: usize) -> Result<Bytes, Shard> {
         let found = self.probe(stripe, shard).await;
         if matches!(found, Err(Shard::Bad)) {
             self.set.counters.bad_shard();
             let hints = &self.set.hints;
             hints.note(&self.register, self.slot, Depth::Shards);
         }
-        found.ok()
+        found
     }
 
     /// One good shard, or what is known of it instead.
@@ -202,10 +208,20 @@ impl Shards {
 }
 
 /// What a failed read says of the shard: only what is positively not there is bad.
-fn state_of(error: &drive::Error) -> Shard {
+pub(crate) fn state_of(error: &drive::Error) -> Shard {
     match error {
         drive::Error::Missing | drive::Error::Corrupt(_) => Shard::Bad,
         _ => Shard::Unknown,
+    }
+}
+
+/// Why bytes cannot be had from too few good shards: where a drive did not answer, they are not
+/// known to be lost.
+pub(crate) fn too_few(unknown: bool) -> Error {
+    if unknown {
+        Error::Unavailable("too few drives answer")
+    } else {
+        Error::Damaged
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use drive::{Register, Scan, ScanPage, Want};
 use futures_util::future::join_all;
+use quorum::Places;
 use types::Head;
 
 use crate::list::Cursor;
@@ -95,6 +96,13 @@ impl Union {
     pub(crate) fn whole(&self) -> bool {
         let reads = |(_, sight): &(Cursor, Sight)| matches!(sight, Sight::Pages(_));
         self.cursors.iter().all(reads)
+    }
+
+    /// The drives that answered throughout so far.
+    pub(crate) fn heard(&self) -> Places {
+        let heard = |(_, sight): &&(Cursor, Sight)| *sight != Sight::Gone;
+        let heard = self.cursors.iter().filter(heard);
+        heard.map(|(cursor, _)| cursor.place).collect()
     }
 
     /// The next register. `None` at the end.

@@ -7,8 +7,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use drive::{Fence, Register, RowsRequest, Settles, Want};
+use drive::{Fence, Register, RowsRequest, Settles, Status, Want};
 use futures_util::future::join_all;
+use quorum::Places;
 use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
 
 use crate::error::Error;
@@ -60,6 +61,15 @@ impl Census {
     }
 }
 
+/// A drive's place among all sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// The set, from 0.
+    pub set: usize,
+    /// The place in the set, from 0.
+    pub place: usize,
+}
+
 /// A walk over all sets.
 pub struct Walk {
     deployment: DeploymentId,
@@ -69,6 +79,7 @@ pub struct Walk {
     set: usize,
     stage: Option<Stage>,
     census: Census,
+    sound: Vec<Seat>,
     /// Whether all went well so far.
     whole: bool,
     begin: Vec<u8>,
@@ -79,6 +90,10 @@ struct Stage {
     union: Union,
     /// The leases under which the walk began; all drives refuse what is older.
     leases: Vec<(Slot, Epoch)>,
+    /// The drives that refuse whatever is older than the leases of all slots.
+    raised: Places,
+    /// The drives that are not known to hold everything seen so far.
+    lacking: Places,
     /// Slots with registers that are not clean.
     unclean: HashSet<Slot>,
     from_start: bool,
@@ -104,6 +119,7 @@ impl Walk {
             set,
             stage: None,
             census: Census::default(),
+            sound: Vec::new(),
             whole: set == 0 && begin.is_empty(),
             begin,
         }
@@ -112,6 +128,13 @@ impl Walk {
     /// What was found so far.
     pub fn census(&self) -> Census {
         self.census
+    }
+
+    /// The drives that hold everything a read quorum knows of: after a recount from the beginning,
+    /// one that joins may vote (commit rule 10). What cannot be decided, or not be put on a
+    /// drive, keeps it out.
+    pub fn sound(&self) -> &[Seat] {
+        &self.sound
     }
 
     /// Where to go on after a restart; opaque.
@@ -155,12 +178,14 @@ impl Walk {
             match healed {
                 Ok(healed) => {
                     self.census.count(&healed);
+                    stage.lacking = stage.lacking.or(healed.lacking);
                     if !healed.clean {
                         stage.unclean.extend(slot);
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a key could not be healed");
+                    stage.lacking = Places::all(set.len());
                     self.census.unhealed += 1;
                     stage.unclean.extend(slot);
                 }
@@ -178,13 +203,15 @@ impl Walk {
     async fn enter(&mut self, set: &Arc<ErasureSet>) -> Stage {
         let begin = std::mem::take(&mut self.begin);
         let from_start = begin.is_empty();
-        let leases = match self.depth {
+        let (leases, raised) = match self.depth {
             Depth::Rows => raise_all(set).await,
-            Depth::Shards => Vec::new(),
+            Depth::Shards => (Vec::new(), Places::NONE),
         };
         Stage {
             union: Union::new(set, begin),
             leases,
+            raised,
+            lacking: Places::NONE,
             unclean: HashSet::new(),
             from_start,
         }
@@ -195,10 +222,15 @@ impl Walk {
         self.set += 1;
         let whole = stage.union.whole() && stage.from_start;
         self.whole &= whole;
-        let floors = stage.leases.iter().copied().filter(|(slot, epoch)| {
-            let same = set.holder.fence(*slot, set.membership);
-            !stage.unclean.contains(slot) && same.is_ok_and(|(_, lease)| lease == *epoch)
-        });
+        let same = |(slot, epoch): &(Slot, Epoch)| {
+            let fence = set.holder.fence(*slot, set.membership);
+            fence.is_ok_and(|(_, lease)| lease == *epoch)
+        };
+        if stage.from_start && stage.leases.iter().all(same) {
+            self.note_sound(set, stage);
+        }
+        let floors = stage.leases.iter().copied();
+        let floors = floors.filter(|it| !stage.unclean.contains(&it.0) && same(it));
         let floors: Vec<_> = floors.collect();
         if !whole || self.depth != Depth::Rows || floors.is_empty() {
             return;
@@ -210,6 +242,23 @@ impl Walk {
         };
         for drive in &set.drives {
             drive.settle(settles.clone());
+        }
+    }
+
+    /// Notes the drives that hold everything, if enough that vote were heard to the end.
+    fn note_sound(&mut self, set: &ErasureSet, stage: &Stage) {
+        let heard = stage.union.heard().and(stage.raised);
+        let votes = |place: &usize| {
+            let drive = set.drives.get(*place);
+            drive.is_some_and(|drive| drive.status() != Status::Joining)
+        };
+        if heard.iter().filter(votes).count() >= set.standard.read_quorum() {
+            let seat = |place| Seat {
+                set: self.set - 1,
+                place,
+            };
+            self.sound
+                .extend(heard.without(stage.lacking).iter().map(seat));
         }
     }
 
@@ -245,8 +294,9 @@ impl Walk {
 }
 
 /// Raises the fence of every slot that is held, on every drive. The leases whose fence all drives
-/// have: no message of an older holder can bring anything there any more.
-async fn raise_all(set: &Arc<ErasureSet>) -> Vec<(Slot, Epoch)> {
+/// have: no message of an older holder can bring anything there any more. And the drives that
+/// have the fences of all slots.
+async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<(Slot, Epoch)>, Places) {
     let key = ObjectKey::parse("-").expect("a dash is a key");
     let nothing = Arc::new(Register::object(BucketId::from_u64(0), &key));
     let held = |number: u16| {
@@ -255,7 +305,12 @@ async fn raise_all(set: &Arc<ErasureSet>) -> Vec<(Slot, Epoch)> {
         Some((slot, fence, lease))
     };
     let held: Vec<(Slot, Fence, Epoch)> = (0..Slot::COUNT).filter_map(held).collect();
-    let mut raised = Vec::with_capacity(held.len());
+    let all = Places::all(set.len());
+    let mut everywhere = Vec::with_capacity(held.len());
+    let mut raised = match held.len() == usize::from(Slot::COUNT) {
+        true => all,
+        false => Places::NONE,
+    };
     for some in held.chunks(RAISED_MAX) {
         let raise = |(slot, fence, lease): &(Slot, Fence, Epoch)| {
             let request = RowsRequest {
@@ -266,9 +321,19 @@ async fn raise_all(set: &Arc<ErasureSet>) -> Vec<(Slot, Epoch)> {
             };
             let replies = join_all(set.drives.iter().map(|drive| drive.rows(request.clone())));
             let lease = (*slot, *lease);
-            async move { replies.await.iter().all(Result::is_ok).then_some(lease) }
+            async move { (lease, replies.await) }
         };
-        raised.extend(join_all(some.iter().map(raise)).await.into_iter().flatten());
+        for (lease, replies) in join_all(some.iter().map(raise)).await {
+            let replies = replies.iter().enumerate();
+            let done: Places = replies
+                .filter(|(_, reply)| reply.is_ok())
+                .map(|(at, _)| at)
+                .collect();
+            raised = raised.and(done);
+            if done == all {
+                everywhere.push(lease);
+            }
+        }
     }
-    raised
+    (everywhere, raised)
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Census, Depth, Store};
+use store::{Census, Depth, Seat, Store};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::pace::{Pace, pause};
@@ -67,13 +68,19 @@ impl Need {
     }
 }
 
-/// Recounts whenever there is a reason to.
-pub(crate) async fn run(store: Arc<Store>, pace: Pace, stats: Arc<UpkeepStats>) {
+/// Recounts whenever there is a reason to, and tells after each which drives have everything.
+pub(crate) async fn run(
+    store: Arc<Store>,
+    pace: Pace,
+    stats: Arc<UpkeepStats>,
+    sound: watch::Sender<Vec<Seat>>,
+) {
     let mut need = Need::new(Instant::now(), store.away());
     loop {
         let lost_hints = store.take_recount_due();
         if need.look(Instant::now(), store.away(), lost_hints) {
-            let census = recount(&store, pace, &stats).await;
+            let (census, drives) = recount(&store, pace, &stats).await;
+            sound.send_replace(drives);
             need.counted(Instant::now(), &census, pace.retry_max);
             if need.healed {
                 tracing::info!(
@@ -89,7 +96,7 @@ pub(crate) async fn run(store: Arc<Store>, pace: Pace, stats: Arc<UpkeepStats>) 
     }
 }
 
-async fn recount(store: &Store, pace: Pace, stats: &UpkeepStats) -> Census {
+async fn recount(store: &Store, pace: Pace, stats: &UpkeepStats) -> (Census, Vec<Seat>) {
     let mut walk = store.walk(Depth::Rows, None);
     let mut before = Census::default();
     loop {
@@ -100,7 +107,7 @@ async fn recount(store: &Store, pace: Pace, stats: &UpkeepStats) -> Census {
         before = census;
         if !more {
             stats.recount_ended(&census);
-            return census;
+            return (census, walk.sound().to_vec());
         }
         pause(began, pace.recount_duty).await;
     }

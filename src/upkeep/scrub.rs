@@ -14,6 +14,9 @@ const NAME: &str = "upkeep/scrub";
 /// How often that is written.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// Between two scrubs at least.
+const REST_MIN: Duration = Duration::from_secs(1);
+
 /// How far the scrub is: `seconds since 1970 of the last end (8, little endian) ‖ position`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Progress {
@@ -48,7 +51,7 @@ pub(crate) async fn run(store: Arc<Store>, pace: Pace, stats: Arc<UpkeepStats>) 
     store.keep(NAME, progress.encode()).await;
     loop {
         if progress.position.is_empty() {
-            sleep(rest(progress.ended, now(), pace.scrub_every)).await;
+            sleep(rest(progress.ended, now(), pace.scrub_every).max(REST_MIN)).await;
         }
         scrub(&store, pace, &stats, &mut progress).await;
         store.keep(NAME, progress.encode()).await;

@@ -13,6 +13,7 @@ pub struct UpkeepStats {
     discarded: AtomicU64,
     recounts: AtomicU64,
     recounted: AtomicU64,
+    recounting: AtomicU64,
     scrubs: AtomicU64,
     scrubbed: AtomicU64,
     lost: AtomicU64,
@@ -49,6 +50,11 @@ impl UpkeepStats {
     /// Registers that recounts have seen.
     pub fn recounted(&self) -> u64 {
         self.recounted.load(Ordering::Relaxed)
+    }
+
+    /// Registers that the recount at hand has seen, or the last one if none is under way.
+    pub fn recounting(&self) -> u64 {
+        self.recounting.load(Ordering::Relaxed)
     }
 
     /// Scrubs that came to their end.
@@ -100,6 +106,7 @@ impl UpkeepStats {
         self.done(before, after);
         let seen = after.registers.saturating_sub(before.registers);
         self.recounted.fetch_add(seen, Ordering::Relaxed);
+        self.recounting.store(after.registers, Ordering::Relaxed);
     }
 
     pub(crate) fn scrub_step(&self, before: &Census, after: &Census) {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use store::{Census, Store};
+use store::{Census, Seat, Store};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::{recount, scrub};
 #[derive(Debug)]
 pub struct Upkeep {
     stats: Arc<UpkeepStats>,
+    sound: watch::Receiver<Vec<Seat>>,
     tasks: JoinSet<()>,
 }
 
@@ -23,16 +25,28 @@ impl Upkeep {
     /// within a tokio runtime, once the store has its leases.
     pub fn start(store: Arc<Store>, pace: Pace) -> Self {
         let stats = Arc::new(UpkeepStats::default());
+        let (tell, sound) = watch::channel(Vec::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(heal_hints(Arc::clone(&store), pace, Arc::clone(&stats)));
-        tasks.spawn(recount::run(Arc::clone(&store), pace, Arc::clone(&stats)));
+        let recounting = recount::run(Arc::clone(&store), pace, Arc::clone(&stats), tell);
+        tasks.spawn(recounting);
         tasks.spawn(scrub::run(store, pace, Arc::clone(&stats)));
-        Self { stats, tasks }
+        Self {
+            stats,
+            sound,
+            tasks,
+        }
     }
 
     /// What it did so far.
     pub fn stats(&self) -> &Arc<UpkeepStats> {
         &self.stats
+    }
+
+    /// The drives on which the last recount found all that a read quorum knows. Changes after
+    /// each recount; closed at the end.
+    pub fn sound(&self) -> watch::Receiver<Vec<Seat>> {
+        self.sound.clone()
     }
 
     /// Ends it, and waits until nothing of it runs any more.
@@ -212,7 +226,9 @@ mod tests {
         let mut bytes = Box::pin(found.stream(range));
         while bytes.next().await.is_some() {}
         seconds(1).await;
-        assert_eq!((upkeep.stats().repaired(), upkeep.stats().hints()), (4, 1));
+        // The second may be noted while the first is being seen to.
+        assert!((1..=2).contains(&upkeep.stats().hints()));
+        assert_eq!(upkeep.stats().repaired(), 4);
         upkeep.stop().await;
         assert!(is_whole(&store).await);
     }

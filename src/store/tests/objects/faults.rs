@@ -100,6 +100,31 @@ async fn flipped_bytes_on_more_than_m_drives_are_never_served() {
     }
 }
 
+/// A drive that lost its shards, and two more away: its shards are not lost, and nobody says so.
+/// Fails if a drive that does not answer counts as one that lacks the shard.
+#[tokio::test(start_paused = true)]
+async fn shards_on_drives_that_are_away_are_not_called_lost() {
+    for size in [100, 200 << 10] {
+        let rig = Rig::new(2, 2);
+        let store = rig.store(1);
+        put(&store, "k", &content(size, 1)).await;
+        calm().await;
+        rig.twins[0].wipe();
+        for away in [[1, 2], [2, 3], [3, 1]] {
+            away.iter()
+                .for_each(|place| rig.twins[*place].fail(Fault::Offline));
+            let read = get(&store, "k").await;
+            assert!(
+                matches!(read, Err(Error::Unavailable(_))),
+                "{size}: {read:?}"
+            );
+            away.iter()
+                .for_each(|place| rig.twins[*place].mend(Fault::Offline));
+            assert_eq!(get(&store, "k").await, Ok(content(size, 1)));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_drives_down_writes_take_more_parity_and_survive_the_others() {
     let rig = Rig::new(4, 2);

@@ -89,6 +89,66 @@ async fn a_wiped_drive_is_rebuilt_while_it_joins() {
     check(&store).await;
 }
 
+async fn sound(store: &Store) -> Vec<usize> {
+    let mut walk = store.walk(Depth::Rows, None);
+    while walk.step().await {}
+    walk.sound().iter().map(|seat| seat.place).collect()
+}
+
+/// A read quorum is enough to rebuild from; fewer votes are not. Fails if the walk does not count
+/// who was heard, or counts those that join.
+#[tokio::test(start_paused = true)]
+async fn a_drive_is_rebuilt_with_another_away_and_from_a_read_quorum_at_least() {
+    let rig = Rig::new(2, 2);
+    let store = rig.store(1);
+    fill(&store).await;
+    calm().await;
+    rig.twins[1].wipe();
+    rig.twins[1].fail(Fault::Joining);
+    rig.twins[3].fail(Fault::Offline);
+    assert_eq!(sound(&store).await, [0, 1, 2]);
+    rig.twins[2].fail(Fault::Offline);
+    assert!(sound(&store).await.is_empty(), "one vote");
+    rig.twins[2].mend(Fault::Offline);
+    rig.twins[1].mend(Fault::Joining);
+    calm().await;
+    rig.twins[0].fail(Fault::Offline);
+    check(&store).await;
+}
+
+/// What only a drive that is away could decide keeps a drive from voting. Fails if a key that
+/// could not be healed does not count.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decided_keeps_a_drive_joining() {
+    let rig = Rig::new(2, 2);
+    let older = rig.store(1);
+    fill(&older).await;
+    calm().await;
+    rig.twins[1].wipe();
+    rig.twins[1].fail(Fault::Joining);
+    // A write that reaches one drive only.
+    let others = |act: fn(&Twin)| [0, 1, 3].iter().for_each(|place| act(&rig.twins[*place]));
+    others(|twin| twin.fail(Fault::Stall));
+    assert!(try_put(&older, "open", &put_of(3), b"new").await.is_err());
+    others(|twin| {
+        twin.fail(Fault::Offline);
+        twin.mend(Fault::Stall);
+    });
+    [0, 1]
+        .iter()
+        .for_each(|place| rig.twins[*place].mend(Fault::Offline));
+    let newer = rig.store(2);
+    for _ in 0..2 {
+        let found = sound(&newer).await;
+        assert!(
+            !found.contains(&1),
+            "one copy, one vote against it, one away: {found:?}"
+        );
+    }
+    rig.twins[3].mend(Fault::Offline);
+    assert!(sound(&newer).await.contains(&1), "now it is decided");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_recount_settles_what_a_crash_left_unsettled() {
     let rig = Rig::new(2, 2);
