@@ -55,6 +55,13 @@ impl Register {
         Self::build(bucket, Space::Parts, key, &suffix)
     }
 
+    /// The prefix of the registers of all parts of an upload.
+    pub fn parts(bucket: BucketId, key: &ObjectKey, upload: Order) -> Vec<u8> {
+        Self::build(bucket, Space::Parts, key, &upload.to_bytes())
+            .0
+            .into()
+    }
+
     /// The prefix of all registers of a space whose key begins with `prefix`.
     pub fn prefix(bucket: BucketId, space: Space, prefix: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::HEAD_LEN + prefix.len() + 1);
@@ -97,6 +104,34 @@ impl Register {
         name.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
+    /// Which kind of thing it is.
+    pub fn space(&self) -> Space {
+        match self.0.get(Self::HEAD_LEN - 1) {
+            Some(2) => Space::Uploads,
+            Some(3) => Space::Parts,
+            _ => Space::Objects,
+        }
+    }
+
+    /// The register of the upload that a part belongs to; `None` for other registers.
+    pub fn upload_of_part(&self) -> Option<Self> {
+        let name = self.0.get(..self.0.len().checked_sub(2)?)?;
+        (self.space() == Space::Parts).then(|| Self(in_space(name, Space::Uploads).into()))
+    }
+
+    /// The register of the object that an upload, or a part's upload, is to become; `None` for
+    /// that of an object.
+    pub fn object_of_upload(&self) -> Option<Self> {
+        let name = self.0.get(..=Self::HEAD_LEN + self.key().len())?;
+        (self.space() != Space::Objects).then(|| Self(in_space(name, Space::Objects).into()))
+    }
+
+    /// The prefix of the registers of all parts that may become this object; `None` for
+    /// registers of other things.
+    pub fn parts_of_object(&self) -> Option<Vec<u8>> {
+        (self.space() == Space::Objects).then(|| in_space(&self.0, Space::Parts))
+    }
+
     /// The index key of a row of this register.
     pub fn row_key(&self, born: Order, order: Order) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() + Self::ROW_LEN);
@@ -105,6 +140,15 @@ impl Register {
         bytes.extend(order.to_bytes().iter().map(|byte| !byte));
         bytes
     }
+}
+
+/// The same name in another space.
+fn in_space(name: &[u8], space: Space) -> Vec<u8> {
+    let mut bytes = name.to_vec();
+    if let Some(code) = bytes.get_mut(Register::HEAD_LEN - 1) {
+        *code = space.code();
+    }
+    bytes
 }
 
 impl std::fmt::Debug for Register {
@@ -117,6 +161,25 @@ impl std::fmt::Debug for Register {
 mod tests {
     use super::*;
     use types::Epoch;
+
+    #[test]
+    fn a_part_leads_to_its_upload_and_both_to_their_object() {
+        let (bucket, key) = (BucketId::from_u64(77), ObjectKey::parse("a/b").unwrap());
+        let id = Order::new(Epoch::new(0, 3), 4);
+        let object = Register::object(bucket, &key);
+        let upload = Register::upload(bucket, &key, id);
+        let part = Register::part(bucket, &key, id, 5);
+        assert_eq!(part.upload_of_part(), Some(upload.clone()));
+        assert_eq!(part.object_of_upload(), Some(object.clone()));
+        assert_eq!(upload.object_of_upload(), Some(object.clone()));
+        assert_eq!((upload.upload_of_part(), object.upload_of_part()), (None, None));
+        assert_eq!(object.object_of_upload(), None);
+        for prefix in [Register::parts(bucket, &key, id), object.parts_of_object().unwrap()] {
+            assert!(part.as_bytes().starts_with(&prefix));
+            assert!(!upload.as_bytes().starts_with(&prefix));
+        }
+        assert_eq!((part.parts_of_object(), upload.parts_of_object()), (None, None));
+    }
 
     #[test]
     fn rows_sort_by_key_and_newest_first() {

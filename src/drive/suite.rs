@@ -21,8 +21,8 @@
 //! - **Superseded.** Once a row is settled and here, in whatever sequence that happened, rows of
 //!   the same register and version id with a lower order are dropped. A settled tombstone drops
 //!   what it hides, and itself stays until it is discarded. Files of dropped rows are removed,
-//!   except those that a remaining row of the register lists; a crash may leave one behind, as
-//!   an orphan that is collected later.
+//!   except those that a remaining row of the register lists, or of the object for a part, or of
+//!   a part for its object; a crash may leave one behind, as an orphan that is collected later.
 //! - **[`crate::Want::Latest`].** A version is all rows of one birth. The walk ends with the first
 //!   version whose newest row is settled and no tombstone. A drive may return more, never less.
 //! - **Scans.** A register is looked at if its bytes are not below `start` and begin with
@@ -74,6 +74,7 @@ pub async fn conformance(subject: &mut impl Subject) {
     files::a_file_leaves_with_its_last_row(subject).await;
     files::heal_replaces_a_file_by_a_new_generation(subject).await;
     files::a_completed_upload_keeps_its_parts(subject).await;
+    files::a_part_and_its_object_keep_each_others_files(subject).await;
     scans::registers_come_in_order_and_within_the_prefix(subject).await;
     scans::pages_join_without_gap_or_repeat(subject).await;
     scans::a_scan_agrees_with_rows(subject).await;

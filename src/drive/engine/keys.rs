@@ -3,7 +3,6 @@
 use types::DataId;
 
 use super::head::META_TAG;
-use crate::register::{Register, Space};
 
 /// Keys below this one are no rows: they begin with the bucket id that no bucket has.
 pub(super) const ROWS: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
@@ -47,36 +46,4 @@ pub(super) fn file_value(generation: u32) -> Vec<u8> {
 pub(super) fn parse_file(value: &[u8]) -> Option<u32> {
     let bytes = value.strip_prefix(&[FILE_TAG])?;
     bytes.try_into().ok().map(u32::from_le_bytes)
-}
-
-/// The register of the object that a part's upload is to become; `None` for other registers.
-pub(super) fn object_of_part(register: &Register) -> Option<Register> {
-    let (bucket, name) = register
-        .as_bytes()
-        .split_at_checked(Register::HEAD_LEN - 1)?;
-    (name.first() == Some(&Space::Parts.code())).then_some(())?;
-    let object = [bucket, &[Space::Objects.code()], register.key(), &[0]].concat();
-    Register::from_bytes(&object)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use types::{BucketId, Epoch, ObjectKey, Order};
-
-    #[test]
-    fn a_part_leads_to_its_object() {
-        let (bucket, key) = (BucketId::from_u64(77), ObjectKey::parse("a/b").unwrap());
-        let upload = Order::new(Epoch::new(0, 3), 4);
-        let object = Register::object(bucket, &key);
-        assert_eq!(
-            object_of_part(&Register::part(bucket, &key, upload, 5)),
-            Some(object.clone())
-        );
-        assert_eq!(
-            object_of_part(&Register::upload(bucket, &key, upload)),
-            None
-        );
-        assert_eq!(object_of_part(&object), None);
-    }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use types::{DataId, Placed};
 
 use super::entry::Standing;
-use super::keys;
 use super::shared::{Part, Shared};
 use crate::contract::Error;
 use crate::register::Register;
@@ -59,7 +58,7 @@ fn is_orphan(
     if lists(shared, register, data)? {
         return Ok(false);
     }
-    match keys::object_of_part(register) {
+    match register.object_of_upload() {
         Some(object) => lists(shared, &object, data).map(|listed| !listed),
         None => Ok(true),
     }

@@ -12,7 +12,7 @@ use super::queue::MovedRow;
 use super::row::{self, Freed, Written};
 use super::shared::Part;
 use crate::contract::{Commit, Discard, Error, Fence, MetaWrite, Row, Settles};
-use crate::register::Register;
+use crate::register::{Register, Space};
 
 /// A row of a register as of the batch in the making.
 pub(super) struct Held {
@@ -361,19 +361,48 @@ impl Committer {
         let Some(mut listed) = self.files_of(rest) else {
             return;
         };
-        if let Some(object) = keys::object_of_part(register) {
-            let Some(more) = self
-                .rows_of(&object)
-                .ok()
-                .and_then(|rows| self.files_of(&rows))
-            else {
+        let of_parts = |held: &Held| held.value.head.placed == Placed::Parts;
+        if register.space() == Space::Parts || gone.iter().any(of_parts) {
+            let Ok(elsewhere) = self.listed_elsewhere(register) else {
                 return;
             };
-            listed.extend(more);
+            listed.extend(elsewhere);
         }
         for data in files.into_iter().filter(|data| !listed.contains(data)) {
             self.doom(data);
         }
+    }
+
+    /// The files that parts share with their object, as far as the other ones list them: an upload
+    /// that is completed may still be there, and be completed again.
+    fn listed_elsewhere(&self, register: &Register) -> Result<Vec<DataId>, Error> {
+        if let Some(object) = register.object_of_upload() {
+            let rows = self.rows_of(&object)?;
+            let unread = Error::Corrupt("a row that lists files cannot be read");
+            return self.files_of(&rows).ok_or(unread);
+        }
+        let mut files = Vec::new();
+        let prefix = register.parts_of_object().unwrap_or_default();
+        let mut listed = |key: &[u8], value: &[u8]| {
+            let value = head::decode_value(key, value);
+            files.extend(value.map(|value| value.head.data));
+        };
+        let mut walk = self.tree.walk(&prefix)?;
+        while let Some((key, value)) = walk.next()? {
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            if self.in_batch(key).is_none() {
+                listed(key, value);
+            }
+        }
+        for effect in &self.pending.effects {
+            let key = self.pending.key(effect);
+            if let Some(Change::Put(value, _)) = self.in_batch(key).filter(|_| key.starts_with(&prefix)) {
+                listed(key, value);
+            }
+        }
+        Ok(files)
     }
 
     fn doom(&mut self, data: DataId) {

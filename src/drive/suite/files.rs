@@ -251,3 +251,38 @@ pub(super) async fn a_completed_upload_keeps_its_parts(subject: &mut impl Subjec
         );
     }
 }
+
+pub(super) async fn a_part_and_its_object_keep_each_others_files(subject: &mut impl Subject) {
+    let hand = hand(subject).await;
+    let key = object_key("film");
+    let part = |number| Arc::new(Register::part(bucket(), &key, at(1), number));
+    let film = object("film");
+    for number in 1..=2u16 {
+        let sequence = u64::from(number) + 1;
+        hand.stage(data(sequence), &part(number), &bytes(2)).await;
+        let draft = Draft::new(sequence).null().file(data(sequence));
+        hand.commit(&part(number), &draft).await;
+    }
+    let both = Draft::new(5).parts(&[data(2), data(3)]);
+    hand.commit(&film, &both).await;
+    // The first part goes: its file is the object's. The object goes: the second is the part's.
+    hand.discard(&part(1), &[(at(2), at(2))], &[])
+        .await
+        .expect("a discard");
+    assert!(hand.read(data(2), 0, 1).await.is_ok(), "the object's");
+    hand.commit(&film, &Draft::born(at(5), at(6)).kind(Kind::Tombstone))
+        .await;
+    hand.settle(6).await;
+    let hand = Hand::new(subject.reopen(hand.drive).await);
+    assert_eq!(hand.read(data(2), 0, 1).await, Err(Error::Missing));
+    assert!(hand.read(data(3), 0, 1).await.is_ok(), "the part's");
+    hand.commit(&film, &Draft::new(7).parts(&[data(3)])).await;
+    hand.discard(&part(2), &[(at(3), at(3))], &[])
+        .await
+        .expect("a discard");
+    assert!(hand.read(data(3), 0, 1).await.is_ok(), "completed again");
+    hand.discard(&film, &[(at(7), at(7))], &[])
+        .await
+        .expect("a discard");
+    assert_eq!(hand.read(data(3), 0, 1).await, Err(Error::Missing));
+}

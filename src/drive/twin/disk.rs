@@ -410,15 +410,29 @@ impl Disk {
             return;
         };
         let gone: Vec<Stored> = keys.iter().filter_map(|key| rows.remove(key)).collect();
-        for data in gone.iter().flat_map(|stored| stored.row.files.iter()) {
-            let listed = rows.values().any(|stored| stored.row.files.contains(data));
-            if !listed && !keep.contains(data) {
-                self.files.remove(data);
-            }
-        }
         if rows.is_empty() {
             self.shelves.remove(register.as_bytes());
         }
+        for data in gone.iter().flat_map(|stored| stored.row.files.iter()) {
+            if !self.lists(register, data) && !keep.contains(data) {
+                self.files.remove(data);
+            }
+        }
+    }
+
+    /// Whether a row of the register lists the file, or one of the parts that may become this
+    /// object, or of the object that this part may become.
+    fn lists(&self, register: &Register, data: &DataId) -> bool {
+        let prefix = match (register.object_of_upload(), register.parts_of_object()) {
+            (Some(object), _) => object.as_bytes().to_vec(),
+            (None, parts) => parts.unwrap_or_default(),
+        };
+        let own = self.shelves.get(register.as_bytes());
+        let others = self.shelves.range(prefix.clone()..);
+        let others = others.take_while(|(name, _)| name.starts_with(&prefix));
+        let rows = own.into_iter().chain(others.map(|(_, shelf)| shelf));
+        rows.flat_map(|shelf| shelf.rows.values())
+            .any(|stored| stored.row.files.contains(data))
     }
 }
 
