@@ -20,6 +20,7 @@ import damage_checks  # noqa: E402,F401
 import edge_checks  # noqa: E402,F401
 import list_checks  # noqa: E402,F401
 import log_checks  # noqa: E402,F401
+import multipart_checks  # noqa: E402,F401
 import object_checks  # noqa: E402,F401
 import project_checks  # noqa: E402,F401
 import race_checks  # noqa: E402,F401

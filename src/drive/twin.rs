@@ -147,6 +147,11 @@ impl Twin {
         state.life += 1;
     }
 
+    /// The shard files that are not removed, in order.
+    pub fn files(&self) -> Vec<DataId> {
+        self.state.lock().disk.files()
+    }
+
     /// Makes a row unreadable: reads and scans that need it fail with [`Error::Corrupt`] until it
     /// is committed again. `false` if there is no such row.
     pub fn damage_row(&self, register: &Register, born: Order, order: Order) -> bool {

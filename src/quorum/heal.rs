@@ -1,6 +1,8 @@
 //! What heal does about one decided row (rule 11). Heal is the holder's commit of the same order;
 //! nothing here deletes, and what cannot be repaired is set aside, never removed.
 
+use types::Geometry;
+
 use crate::ballot::{Ballot, Sighting};
 use crate::history::Decided;
 use crate::places::Places;
@@ -44,7 +46,7 @@ pub enum HealPlan {
 
 /// Plans the repair of a decided row from answers of a set's drives and the state of its shards
 /// by place. An empty `shards` is for rows without bytes of their own: markers, tombstones,
-/// uploads, and rows of parts, whose parts are planned by one call each, with that part's shards.
+/// uploads, and rows made of parts, each of which [`heal_part`] plans.
 pub fn heal(ballot: &Ballot, row: &Decided, shards: &[Shard]) -> HealPlan {
     let all = Places::all(ballot.drives());
     let holds = |place: &usize| {
@@ -55,24 +57,33 @@ pub fn heal(ballot: &Ballot, row: &Decided, shards: &[Shard]) -> HealPlan {
     };
     let holders: Places = ballot.answered().iter().filter(holds).collect();
     let missing = ballot.answered().without(holders);
+    if shards.is_empty() {
+        return plan(all, 1, holders, missing);
+    }
+    let (good, bad) = good_and_bad(ballot, shards);
+    plan(all, row.head.geometry.data(), good, missing.or(bad))
+}
+
+/// Plans the repair of the shards of one part of a row that is made of parts, by place. The row
+/// itself is planned by [`heal`], without shards.
+pub fn heal_part(ballot: &Ballot, geometry: Geometry, shards: &[Shard]) -> HealPlan {
+    let (good, bad) = good_and_bad(ballot, shards);
+    plan(Places::all(ballot.drives()), geometry.data(), good, bad)
+}
+
+/// Who has a good shard, and who positively has none.
+fn good_and_bad(ballot: &Ballot, shards: &[Shard]) -> (Places, Places) {
     let in_state = |state: Shard| -> Places {
-        let places = shards
-            .iter()
-            .enumerate()
-            .filter(|(_, given)| **given == state);
+        let places = shards.iter().enumerate();
+        let places = places.filter(|(_, given)| **given == state);
         places.map(|(place, _)| place).collect()
     };
-    let (need, good, bad) = if shards.is_empty() {
-        (1, holders, Places::NONE)
-    } else {
-        let good = in_state(Shard::Good).and(all);
-        (
-            row.head.geometry.data(),
-            good,
-            in_state(Shard::Bad).and(ballot.answered()),
-        )
-    };
-    let stale = missing.or(bad);
+    let all = Places::all(ballot.drives());
+    let bad = in_state(Shard::Bad).and(ballot.answered());
+    (in_state(Shard::Good).and(all), bad)
+}
+
+fn plan(all: Places, need: usize, good: Places, stale: Places) -> HealPlan {
     let unknown = all.without(good).without(stale);
     if good.len() >= need && !stale.is_empty() {
         HealPlan::Repair {

@@ -26,7 +26,7 @@ mod touch;
 
 pub use ballot::{Ballot, Sighting, Want};
 pub use collect::{Discardable, discardable, may_collect};
-pub use heal::{HealPlan, Shard, heal};
+pub use heal::{HealPlan, Shard, heal, heal_part};
 pub use history::{Decided, History};
 pub use list::{Listing, list, list_versions};
 pub use places::Places;

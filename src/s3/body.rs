@@ -10,8 +10,8 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use s3wire::{
-    BodyChecksum, BodyHeaders, Checksum, Checksummer, ChunkEvent, ChunkedDecoder, ErrorCode,
-    Framing, S3Error, Trailers,
+    BodyChecksum, BodyHeaders, Checksum, ChecksumType, Checksummer, ChunkEvent, ChunkedDecoder,
+    ErrorCode, Framing, ObjectChecksum, S3Error, Trailers,
 };
 use sha2::{Digest, Sha256};
 use store::Properties;
@@ -328,21 +328,25 @@ impl store::Body for RequestBody {
         }
         let computed = self.check_sums()?;
         let mut properties = std::mem::take(&mut self.properties);
-        properties.checksums.extend(computed.map(|sum| kept(&sum)));
+        properties.checksums.extend(computed.map(|sum| kept(&ObjectChecksum::whole(sum))));
         Ok(properties)
     }
 }
 
-/// A checksum as the store keeps it.
-pub(crate) fn kept(checksum: &Checksum) -> store::Checksum {
+/// An object's checksum as the store keeps it.
+pub(crate) fn kept(checksum: &ObjectChecksum) -> store::Checksum {
     store::Checksum {
-        kind: kind_of(checksum.algorithm()),
-        composite: None,
-        sum: checksum.as_bytes().to_vec(),
+        kind: kind_of(checksum.checksum.algorithm()),
+        composite: match checksum.kind {
+            ChecksumType::FullObject => None,
+            ChecksumType::Composite => u16::try_from(checksum.parts).ok(),
+        },
+        sum: checksum.checksum.as_bytes().to_vec(),
     }
 }
 
-fn kind_of(algorithm: s3wire::ChecksumAlgorithm) -> store::ChecksumKind {
+/// A checksum algorithm as the store names it.
+pub(crate) fn kind_of(algorithm: s3wire::ChecksumAlgorithm) -> store::ChecksumKind {
     use s3wire::ChecksumAlgorithm;
     use store::ChecksumKind;
     match algorithm {

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::{Bucket, Ledger, State};
-use s3wire::{BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
+use s3wire::{BodyChecksum, BodyHeaders, Domains, ErrorCode, Op, Owner, S3Error};
 use store::{Properties, Store};
 use tracing::Instrument;
 use types::{BucketId, BucketName, Timestamp};
@@ -18,7 +18,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::body::{Arrival, RequestBody};
 use crate::credentials::SigningKeys;
 use crate::route::needed;
-use crate::{attributes, bucket, copy, list, object, tagging};
+use crate::{attributes, bucket, copy, list, multipart, object, tagging};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -85,6 +85,11 @@ impl Call {
             properties,
         )?;
         Ok((self, body))
+    }
+
+    /// The checksum that the body brings.
+    pub(crate) fn checksum(&self) -> Option<BodyChecksum> {
+        self.body.checksum
     }
 
     /// The bucket of that name.
@@ -257,6 +262,11 @@ impl Door {
             Op::DeleteObjectTagging(op) => tagging::delete(self, &op, &call).await,
             Op::GetObjectAcl(op) => attributes::acl(self, &op, &call).await,
             Op::PutObjectAcl(op) => attributes::put_acl(self, op, call).await,
+            Op::CreateMultipartUpload(op) => multipart::create(self, op, &call).await,
+            Op::UploadPart(op) => multipart::upload_part(self, &op, call).await,
+            Op::ListParts(op) => multipart::list_parts(self, &op, &call).await,
+            Op::CompleteMultipartUpload(op) => multipart::complete(self, &op, call).await,
+            Op::AbortMultipartUpload(op) => multipart::abort(self, &op, &call).await,
             other => Err(S3Error::not_implemented(other.name())),
         }
     }

@@ -10,8 +10,6 @@ pub(crate) fn of_store(error: &store::Error) -> S3Error {
         Error::NoSuchVersion => ErrorCode::NoSuchVersion,
         Error::NoSuchUpload => ErrorCode::NoSuchUpload,
         Error::InvalidPart(_) => ErrorCode::InvalidPart,
-        Error::InvalidPartOrder => ErrorCode::InvalidPartOrder,
-        Error::PartTooSmall(_) => ErrorCode::EntityTooSmall,
         Error::PreconditionFailed => ErrorCode::PreconditionFailed,
         Error::Full => ErrorCode::XMinioStorageFull,
         Error::BodyLength { .. } => ErrorCode::IncompleteBody,

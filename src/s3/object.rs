@@ -23,7 +23,7 @@ use crate::error::of_store;
 /// The largest object that one PUT makes (S3 User Guide, "Uploading objects").
 const PUT_MAX: u64 = 5 << 30;
 
-const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+pub(crate) const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 
 pub(crate) fn versioning(of: ledger::Versioning) -> Versioning {

@@ -163,7 +163,7 @@ impl S3Error {
     }
 
     /// `InvalidRequest` with a message of its own.
-    pub(crate) fn request(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, message)
     }
 

@@ -9,6 +9,7 @@ use crate::commit::{InFlight, Parcel};
 use crate::decide::decide;
 use crate::error::Error;
 use crate::expect::Expect;
+use crate::gates::Pass;
 use crate::place::Spot;
 use crate::properties::Properties;
 use crate::put::Versioning;
@@ -57,7 +58,7 @@ impl ErasureSet {
             (None, Versioning::Enabled | Versioning::Suspended, _) => {
                 self.marker(delete, history.prev().unwrap_or(Order::ZERO))
             }
-            (_, _, Some(current)) => self.tombstone(delete, &current),
+            (_, _, Some(current)) => self.tombstone(&current, delete.now),
             (version, _, None) => {
                 return Ok(Deleted {
                     version,
@@ -66,7 +67,9 @@ impl ErasureSet {
             }
         };
         let was_marker = current.is_some_and(|current| current.kind == Kind::Marker);
-        let head = self.put_row(spot, pass, head).await?;
+        let head = self
+            .put_row(spot, pass, head, &Properties::default())
+            .await?;
         Ok(match head.kind {
             Kind::Marker => Deleted {
                 version: Some(head.version),
@@ -83,14 +86,21 @@ impl ErasureSet {
     pub(crate) async fn put_row(
         self: &Arc<Self>,
         spot: &Spot,
-        pass: crate::gates::Pass,
+        pass: Pass,
         mut head: Head,
+        properties: &Properties,
     ) -> Result<Head, Error> {
         let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
+        if head.kind == Kind::Object && !quorum::may_begin(self.writable(), &head) {
+            return Err(self.refusal());
+        }
         if !quorum::may_begin(self.deletable(), &head) {
             return Err(Error::Unavailable("too few drives take writes"));
         }
-        head.order = self.holder.issue(spot.slot, epoch)?;
+        // That of a new upload was issued before, since it names the register.
+        if head.order == Order::ZERO {
+            head.order = self.holder.issue(spot.slot, epoch)?;
+        }
         if head.born == Order::ZERO {
             head.born = head.order;
             if head.version != VersionId::Null {
@@ -100,7 +110,7 @@ impl ErasureSet {
         let row = Arc::new(Row {
             head,
             files: [].into(),
-            tail: Properties::default().encode(),
+            tail: properties.encode(),
         });
         let parcel = Parcel {
             fence,
@@ -123,8 +133,9 @@ impl ErasureSet {
         self.bare(Kind::Marker, version, Order::ZERO, prev, delete.now)
     }
 
-    fn tombstone(&self, delete: &Delete, of: &Head) -> Head {
-        self.bare(Kind::Tombstone, of.version, of.born, of.prev, delete.now)
+    /// What takes a version away.
+    pub(crate) fn tombstone(&self, of: &Head, now: Timestamp) -> Head {
+        self.bare(Kind::Tombstone, of.version, of.born, of.prev, now)
     }
 
     /// A head without bytes. A birth of zero means: born by this row.

@@ -22,15 +22,9 @@ pub enum Error {
     /// There is no such upload.
     #[error("no such upload")]
     NoSuchUpload,
-    /// A part named by a complete request is missing or has another tag.
+    /// A part that an upload is to be completed with is missing, or another one by now.
     #[error("part {0} is not there or is another one")]
     InvalidPart(u16),
-    /// The parts of a complete request do not rise.
-    #[error("the parts do not rise")]
-    InvalidPartOrder,
-    /// A part other than the last is below the least size.
-    #[error("part {0} is too small")]
-    PartTooSmall(u16),
     /// What the request expected of the current version does not hold.
     #[error("a precondition failed")]
     PreconditionFailed,

@@ -62,14 +62,30 @@ impl Gates {
         let permit = tokio::time::timeout(WAIT, turn.acquire_owned()).await;
         let permit = permit.map_err(|_| Error::Unavailable("a write of the key is undecided"))?;
         pass.permit = Some(permit.map_err(|_| Error::Unavailable("shutting down"))?);
-        Ok(Pass(Arc::new(pass)))
+        Ok(Pass {
+            _turn: Arc::new(pass),
+            _outer: None,
+        })
     }
 }
 
 /// The right to change one register; gives way to the next when its last clone is dropped. A
 /// commit in flight keeps one until it is decided.
 #[derive(Clone)]
-pub(crate) struct Pass(#[expect(dead_code, reason = "held, not read")] Arc<Turn>);
+pub(crate) struct Pass {
+    _turn: Arc<Turn>,
+    _outer: Option<Arc<Turn>>,
+}
+
+impl Pass {
+    /// The same right, which holds another one as long as itself.
+    pub(crate) fn within(self, outer: &Self) -> Self {
+        Self {
+            _outer: Some(Arc::clone(&outer._turn)),
+            ..self
+        }
+    }
+}
 
 struct Turn {
     shards: Arc<[Shard; SHARDS]>,

@@ -9,12 +9,14 @@ use quorum::{Ballot, Decided, HealPlan, History, Places, Shard, Touch};
 use types::{Epoch, Head, Kind, Order, Placed, Slot};
 
 use crate::commit::InFlight;
+use crate::decide::decide;
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::rewrite::{find_row, recommit, write_again};
 use crate::set::{Asked, ErasureSet, FENCED};
+use crate::sweep::sweep_stray;
 
 /// How closely heal looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +53,10 @@ pub struct Healed {
 const ROUNDS_MAX: usize = 6;
 
 /// A register and the right to change it.
-struct Patient<'a> {
-    set: &'a Arc<ErasureSet>,
-    pass: &'a Pass,
-    whose: Whose,
+pub(crate) struct Patient<'a> {
+    pub(crate) set: &'a Arc<ErasureSet>,
+    pub(crate) pass: &'a Pass,
+    pub(crate) whose: Whose,
     depth: Depth,
 }
 
@@ -67,6 +69,17 @@ pub(crate) async fn heal(
     depth: Depth,
 ) -> Result<Healed, Error> {
     let pass = set.holder.enter(register).await?;
+    if let Some(upload) = register.upload_of_part() {
+        let decided = decide(set, &pass, &Arc::new(upload), slot, Want::Latest).await?;
+        if decided.history.current().is_none() {
+            // Its upload is over: it is a leftover, and not to be healed.
+            let clean = sweep_stray(set, register, slot).await?;
+            return Ok(Healed {
+                clean,
+                ..Healed::default()
+            });
+        }
+    }
     let whose = Whose {
         register: Arc::clone(register),
         slot,
@@ -175,6 +188,13 @@ impl Patient<'_> {
         let mut repaired = 0;
         for version in &history.versions {
             healed.rows += 1;
+            if version.head.placed == Placed::Parts {
+                let mended = self.mend_parts(fence, asked, version).await?;
+                healed.whole += u64::from(mended.whole);
+                healed.lost += u64::from(mended.lost);
+                repaired += mended.repaired;
+                continue;
+            }
             let shards = self.shards(&version.head, asked).await?;
             match quorum::heal(&asked.ballot, version, &shards) {
                 HealPlan::Whole => {
@@ -223,8 +243,7 @@ impl Patient<'_> {
         healed: &mut Healed,
     ) -> Result<bool, Error> {
         // The bytes of parts may live on in an object: who completes or aborts removes parts.
-        let code = self.whose.register.as_bytes().get(Register::HEAD_LEN - 1);
-        if code != Some(&Space::Parts.code()) {
+        if self.whose.register.space() != Space::Parts {
             let all: Vec<usize> = (0..self.set.len()).collect();
             let collectable =
                 |version: &Decided| quorum::may_collect(&asked.ballot, version, epoch);
@@ -274,24 +293,26 @@ impl Patient<'_> {
         }
         let row = find_row(self.set, &self.whose.register, self.whose.slot, head).await?;
         let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
-        let mut state = vec![Shard::Good; self.set.len()];
-        for extent in &properties.extents {
-            for (place, state) in state.iter_mut().enumerate() {
-                let found = if !asked.ballot.answered().contains(place) {
-                    Shard::Unknown
-                } else if extent.placed == Placed::Inline {
-                    self.inline_shard(extent, head, asked, place)
-                } else {
-                    self.file_shard(extent, place).await
-                };
-                *state = match (*state, found) {
-                    (Shard::Bad, _) | (_, Shard::Bad) => Shard::Bad,
-                    (Shard::Unknown, _) | (_, Shard::Unknown) => Shard::Unknown,
-                    _ => Shard::Good,
-                };
-            }
+        let extent = properties.extents.first().ok_or(Error::Damaged)?;
+        if extent.placed == Placed::File {
+            return Ok(self.file_shards(extent, asked).await);
         }
-        Ok(state)
+        let state = |place: usize| match asked.ballot.answered().contains(place) {
+            true => self.inline_shard(extent, head, asked, place),
+            false => Shard::Unknown,
+        };
+        Ok((0..self.set.len()).map(state).collect())
+    }
+
+    /// The state of the shard files of an extent, by place.
+    pub(crate) async fn file_shards(&self, extent: &Extent, asked: &Asked) -> Vec<Shard> {
+        let state = |place: usize| async move {
+            match asked.ballot.answered().contains(place) {
+                true => self.file_shard(extent, place).await,
+                false => Shard::Unknown,
+            }
+        };
+        join_all((0..self.set.len()).map(state)).await
     }
 
     fn inline_shard(&self, extent: &Extent, head: &Head, asked: &Asked, place: usize) -> Shard {

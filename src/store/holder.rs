@@ -97,9 +97,13 @@ impl Holder {
             .unwrap_or(false)
     }
 
-    /// Waits for the right to change a register.
+    /// Waits for the right to change a register. All parts of an upload change under the right
+    /// to change the upload.
     pub(crate) async fn enter(&self, register: &Arc<Register>) -> Result<Pass, Error> {
-        self.gates.enter(register).await
+        match register.upload_of_part() {
+            Some(upload) => self.gates.enter(&Arc::new(upload)).await,
+            None => self.gates.enter(register).await,
+        }
     }
 
     /// Whether a change of a register that begins so is under way.

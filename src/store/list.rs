@@ -122,7 +122,7 @@ pub(crate) trait View {
 }
 
 /// Keys whose current version is an object.
-struct Current;
+pub(crate) struct Current;
 
 impl View for Current {
     type Shown = Head;
@@ -145,6 +145,7 @@ impl View for Current {
 
 /// A register with the rows of each drive, decided.
 pub(crate) struct Entry<T> {
+    pub(crate) register: Vec<u8>,
     pub(crate) key: String,
     pub(crate) listing: Listing<T>,
 }
@@ -218,7 +219,7 @@ impl SetScan {
     }
 
     /// Goes on from an index key, for every drive.
-    async fn seek(&mut self, start: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn seek(&mut self, start: &[u8]) -> Result<(), Error> {
         for cursor in &mut self.cursors {
             while cursor.register().is_some_and(|register| register < start) {
                 cursor.at = cursor.group_end();
@@ -246,7 +247,7 @@ impl SetScan {
     }
 
     /// The next register, decided by rule 7. `None` at the end.
-    async fn next<V: View>(&mut self) -> Result<Option<Entry<V::Shown>>, Error> {
+    pub(crate) async fn next<V: View>(&mut self) -> Result<Option<Entry<V::Shown>>, Error> {
         self.refill().await?;
         let Some(first) = self
             .cursors
@@ -276,7 +277,11 @@ impl SetScan {
             }
         }
         let key = key.to_owned();
-        Ok(Some(Entry { key, listing }))
+        Ok(Some(Entry {
+            register: first,
+            key,
+            listing,
+        }))
     }
 }
 
@@ -323,7 +328,7 @@ fn scan_of(request: &ListRequest, begin: Begin, want: Want) -> Scan {
 }
 
 /// The smallest index key past everything that begins with `prefix`.
-fn past(mut prefix: Vec<u8>) -> Vec<u8> {
+pub(crate) fn past(mut prefix: Vec<u8>) -> Vec<u8> {
     while prefix.pop_if(|byte| *byte == u8::MAX).is_some() {}
     if let Some(last) = prefix.last_mut() {
         *last += 1;

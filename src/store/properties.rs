@@ -5,7 +5,7 @@
 //! does not know, so that a newer release may add some; a section cut short is damage.
 
 use bytes::Bytes;
-use types::{DataId, Geometry, Placed};
+use types::{DataId, Geometry, Order, Placed};
 
 /// A checksum algorithm of S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,24 @@ pub struct Checksum {
     pub sum: Vec<u8>,
 }
 
+/// What a multipart object's checksum is computed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumForm {
+    /// The checksums of its parts.
+    Composite,
+    /// Its bytes.
+    FullObject,
+}
+
+/// The checksum that an upload asks of its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedChecksum {
+    /// The algorithm.
+    pub kind: ChecksumKind,
+    /// What the object's is to be.
+    pub form: ChecksumForm,
+}
+
 /// One run of bytes with its own frames: a whole object, or one part of a multipart object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
@@ -93,6 +111,11 @@ pub struct Properties {
     pub checksums: Vec<Checksum>,
     /// Where the bytes are: none for empty objects, one for those written whole.
     pub extents: Vec<Extent>,
+    /// Of an upload: the checksum that its parts bring.
+    pub wanted: Option<WantedChecksum>,
+    /// Of an object: the upload that it was completed from. Of an upload: itself, once its
+    /// completion was begun.
+    pub upload: Option<Order>,
 }
 
 /// A tail that cannot be read.
@@ -106,6 +129,8 @@ const USER: u8 = 2;
 const TAGS: u8 = 3;
 const CHECKSUMS: u8 = 4;
 const EXTENTS: u8 = 5;
+const WANTED: u8 = 6;
+const UPLOAD: u8 = 7;
 
 impl Properties {
     /// The bytes of a row's tail.
@@ -138,7 +163,24 @@ impl Properties {
                     .for_each(|extent| put_extent(out, extent))
             });
         }
+        if let Some(wanted) = self.wanted {
+            let form = match wanted.form {
+                ChecksumForm::Composite => 1,
+                ChecksumForm::FullObject => 2,
+            };
+            section(&mut out, WANTED, |out| out.extend([wanted.kind.code(), form]));
+        }
+        if let Some(upload) = self.upload {
+            section(&mut out, UPLOAD, |out| out.extend(upload.to_bytes()));
+        }
         out.into()
+    }
+
+    /// The shard files that the bytes are in.
+    pub(crate) fn files(&self) -> impl Iterator<Item = DataId> + '_ {
+        let files = self.extents.iter();
+        let files = files.filter(|extent| extent.placed == Placed::File);
+        files.map(|extent| extent.data)
     }
 
     /// Reads a row's tail.
@@ -165,6 +207,8 @@ impl Properties {
                         properties.extents.push(content.extent()?);
                     }
                 }
+                WANTED => properties.wanted = Some(content.wanted()?),
+                UPLOAD => properties.upload = Some(Order::from_bytes(content.array()?)),
                 _ => {}
             }
         }
@@ -265,6 +309,16 @@ impl<'a> Input<'a> {
         })
     }
 
+    fn wanted(&mut self) -> Result<WantedChecksum, PropertiesError> {
+        let kind = ChecksumKind::from_code(self.byte()?).ok_or(PropertiesError)?;
+        let form = match self.byte()? {
+            1 => ChecksumForm::Composite,
+            2 => ChecksumForm::FullObject,
+            _ => return Err(PropertiesError),
+        };
+        Ok(WantedChecksum { kind, form })
+    }
+
     fn extent(&mut self) -> Result<Extent, PropertiesError> {
         let number = u16::from_le_bytes(self.array()?);
         let size = u64::from_le_bytes(self.array()?);
@@ -328,6 +382,11 @@ mod tests {
                 md5: [1; 16],
                 checksum: Some(checksum),
             }],
+            wanted: Some(WantedChecksum {
+                kind: ChecksumKind::Crc32c,
+                form: ChecksumForm::FullObject,
+            }),
+            upload: Some(Order::new(types::Epoch::new(0, 2), 3)),
         }
     }
 
@@ -345,7 +404,7 @@ mod tests {
         let whole = (1..bytes.len())
             .filter(|len| Properties::decode(&bytes[..*len]).is_ok())
             .count();
-        assert_eq!(whole, 5);
+        assert_eq!(whole, 7);
         assert_eq!(Properties::decode(&[]), Err(PropertiesError));
         assert_eq!(Properties::decode(&[9]), Err(PropertiesError));
     }

@@ -17,6 +17,7 @@ use crate::decide::{Decided, decide};
 use crate::digest::Digests;
 use crate::error::{Error, WriteError};
 use crate::expect::Expect;
+use crate::gates::Pass;
 use crate::place::Spot;
 use crate::properties::{Checksum, Extent, Properties};
 use crate::set::ErasureSet;
@@ -78,7 +79,7 @@ pub struct Written {
 
 /// Bytes that are safe on drives, or in hand, and not yet visible.
 pub(crate) struct Content {
-    pub(crate) extent: Option<Extent>,
+    pub(crate) placed: Placed,
     pub(crate) md5: [u8; 16],
     /// The frames of an inline object, by shard.
     pub(crate) frames: Option<SealedBlock>,
@@ -125,19 +126,18 @@ impl ErasureSet {
             (None, ready)
         };
         let mut properties = body.finish(extent.md5).map_err(WriteError::Body)?;
-        let md5 = extent.md5;
-        let extent = (size > 0).then_some(extent);
+        let content = Content {
+            placed: extent.placed,
+            md5: extent.md5,
+            frames,
+            ready,
+        };
         properties.extents.clear();
-        properties.extents.extend(extent.clone());
-        Ok((
-            Content {
-                extent,
-                md5,
-                frames,
-                ready,
-            },
-            properties,
-        ))
+        // An empty part is a part all the same.
+        properties
+            .extents
+            .extend((size > 0 || spot.part > 0).then_some(extent));
+        Ok((content, properties))
     }
 
     async fn take_in_small<B: Body>(
@@ -231,8 +231,19 @@ impl ErasureSet {
         change: Change<'_>,
         content: Content,
     ) -> Result<Written, Error> {
+        let pass = self.holder.enter(&spot.register).await?;
+        self.order_next(spot, pass, change, content).await
+    }
+
+    /// The same for whoever has the right to change the register.
+    pub(crate) async fn order_next(
+        self: &Arc<Self>,
+        spot: &Spot,
+        pass: Pass,
+        change: Change<'_>,
+        content: Content,
+    ) -> Result<Written, Error> {
         let register = &spot.register;
-        let pass = self.holder.enter(register).await?;
         let blind =
             change.versioning == Versioning::Off && matches!(change.expect, Expect::Anything);
         let mut prev = Order::ZERO;
@@ -249,7 +260,7 @@ impl ErasureSet {
             prev = history.prev().unwrap_or(Order::ZERO);
         }
         let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
-        let mut head = self.head(spot, &change, content.extent.as_ref(), prev);
+        let mut head = self.head(spot, &change, content.placed, prev);
         let ready = content.ready.iter().filter(|ready| **ready).count();
         if !quorum::may_begin(ready.min(self.writable()), &head) {
             return Err(self.refusal());
@@ -259,13 +270,9 @@ impl ErasureSet {
         if change.versioning == Versioning::Enabled {
             head.version = VersionId::Born(head.order);
         }
-        let files: Arc<[DataId]> = match head.placed {
-            Placed::File => [head.data].into(),
-            _ => [].into(),
-        };
         let row = Arc::new(Row {
             head,
-            files,
+            files: change.properties.files().collect(),
             tail: change.properties.encode(),
         });
         let inline = self.inline_by_place(&head, content.frames.as_ref());
@@ -288,7 +295,9 @@ impl ErasureSet {
     }
 
     /// The head of a new version, before it is ordered.
-    fn head(&self, spot: &Spot, change: &Change<'_>, extent: Option<&Extent>, prev: Order) -> Head {
+    fn head(&self, spot: &Spot, change: &Change<'_>, placed: Placed, prev: Order) -> Head {
+        let extents = &change.properties.extents;
+        let extent = extents.first();
         let geometry = extent.map_or(self.standard, |extent| extent.geometry);
         Head {
             kind: Kind::Object,
@@ -296,13 +305,13 @@ impl ErasureSet {
             born: Order::ZERO,
             order: Order::ZERO,
             prev,
-            size: extent.map_or(0, |extent| extent.size),
+            size: extents.iter().map(|extent| extent.size).sum(),
             modified: change.now,
             etag: change.etag,
             geometry,
             rotation: spot.rotation(geometry),
             class: change.class,
-            placed: extent.map_or(Placed::Nowhere, |extent| extent.placed),
+            placed,
             data: extent.map_or(DataId::from_bytes([0; 16]), |extent| extent.data),
         }
     }

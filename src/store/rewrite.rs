@@ -8,11 +8,12 @@ use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use quorum::{Places, Shard};
-use types::{Epoch, Head, Kind, Placed, Slot};
+use types::{Epoch, Head, Placed, Slot};
 
 use crate::commit::{InFlight, Parcel};
 use crate::error::Error;
 use crate::gates::Pass;
+use crate::heal::Depth;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::set::ErasureSet;
@@ -35,6 +36,10 @@ pub(crate) async fn recommit(
         register: Arc::clone(register),
         slot: fence.slot,
     };
+    if head.placed == Placed::Parts {
+        // The row goes everywhere, parts are where they were committed.
+        set.hints.note(register, fence.slot, Depth::Rows);
+    }
     let all = Places::all(set.len());
     let mut parcel = write_again(set, fence, &whose, head, holders, all).await?;
     if head.order.epoch != lease {
@@ -82,7 +87,7 @@ pub(crate) async fn write_again(
     for extent in &properties.extents {
         if extent.placed == Placed::Inline {
             inline = inline_frames(set, whose, extent, head).await?;
-        } else if head.kind == Kind::Object {
+        } else if extent.placed == Placed::File && head.placed == Placed::File {
             let lacking: Vec<usize> = stale.without(sources).iter().collect();
             let done = rewrite_files(set, whose, extent, sources, &lacking).await?;
             for (place, done) in lacking.iter().zip(done) {
@@ -137,7 +142,7 @@ fn seal(key: &ShardKey, extent: &Extent, stripe: u64, index: usize, shard: &[u8]
 }
 
 /// Writes the shard files of an extent again on some places. Says which of them have theirs.
-async fn rewrite_files(
+pub(crate) async fn rewrite_files(
     set: &Arc<ErasureSet>,
     whose: &Whose,
     extent: &Extent,

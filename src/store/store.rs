@@ -32,8 +32,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The object store of a node.
 pub struct Store {
-    deployment: DeploymentId,
-    sets: Vec<Arc<ErasureSet>>,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) sets: Vec<Arc<ErasureSet>>,
     counters: Arc<Counters>,
     writers: Arc<Writers>,
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use drive::{Fence, Register, RowsRequest, Settles, Status, Want};
+use drive::{Fence, Register, RowsRequest, Settles, Space, Status, Want};
 use futures_util::future::join_all;
 use quorum::Places;
 use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
@@ -265,6 +265,11 @@ impl Walk {
     /// Whether a register needs a look of all drives at once.
     fn suspicious(&self, set: &ErasureSet, group: &Group) -> bool {
         if self.depth == Depth::Shards || !group.agrees() {
+            return true;
+        }
+        // Its upload may be over.
+        let space = group.register.get(Register::HEAD_LEN - 1);
+        if space == Some(&Space::Parts.code()) {
             return true;
         }
         let mut tombstones = group.heads().filter(|head| head.kind == Kind::Tombstone);

@@ -275,6 +275,11 @@ impl Disk {
         }
     }
 
+    /// The shard files that are not removed.
+    pub(super) fn files(&self) -> Vec<DataId> {
+        self.files.keys().copied().collect()
+    }
+
     /// Makes a row unreadable; `false` if there is none.
     pub(super) fn damage_row(&mut self, register: &Register, born: Order, order: Order) -> bool {
         let stored = self.stored(register, born, order);

@@ -13,4 +13,6 @@ mod post;
 mod recount;
 mod rig;
 mod tags;
+mod upload_crashes;
+mod uploads;
 mod versions;

@@ -10,7 +10,7 @@ use crate::rig::{
 
 const SIZES: [usize; 4] = [0, 4 << 10, 200 << 10, (2 << 20) + 5];
 
-async fn walk(store: &Store, depth: Depth) -> Census {
+pub(crate) async fn walk(store: &Store, depth: Depth) -> Census {
     let mut walk = store.walk(depth, None);
     while walk.step().await {}
     walk.census()

@@ -1,0 +1,89 @@
+//! Healing a version that is made of parts. Each part was committed on its own, perhaps under
+//! another code than the next, and lacks something elsewhere than the next.
+
+use drive::Fence;
+use quorum::{Decided, HealPlan, Places};
+use types::Placed;
+
+use crate::commit::{InFlight, Parcel};
+use crate::error::Error;
+use crate::heal::Patient;
+use crate::properties::{Extent, Properties};
+use crate::rewrite::{find_row, rewrite_files};
+use crate::set::Asked;
+
+/// What was found of a version, and done about it.
+pub(crate) struct Mended {
+    /// All drives have its row, and a good shard of each part.
+    pub(crate) whole: bool,
+    /// Some part has fewer good shards than needed, all drives having answered.
+    pub(crate) lost: bool,
+    /// Copies written again.
+    pub(crate) repaired: u64,
+}
+
+impl Patient<'_> {
+    /// Looks at the row and at every part. Writes files again where they are lacking, then the
+    /// row, which takes them in.
+    pub(crate) async fn mend_parts(
+        &self,
+        fence: Fence,
+        asked: &Asked,
+        version: &Decided,
+    ) -> Result<Mended, Error> {
+        let (set, whose) = (self.set, &self.whose);
+        let row = find_row(set, &whose.register, whose.slot, &version.head).await?;
+        let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
+        let plan = quorum::heal(&asked.ballot, version, &[]);
+        let mut mended = Mended {
+            whole: plan == HealPlan::Whole,
+            lost: false,
+            repaired: 0,
+        };
+        let mut ready = Places::NONE;
+        if let HealPlan::Repair { stale, .. } = plan {
+            ready = stale;
+        }
+        let files = properties.extents.iter();
+        for extent in files.filter(|extent| extent.placed == Placed::File) {
+            let state = self.file_shards(extent, asked).await;
+            let plan = quorum::heal_part(&asked.ballot, extent.geometry, &state);
+            mended.whole &= plan == HealPlan::Whole;
+            match plan {
+                HealPlan::Repair { sources, stale } => {
+                    ready = ready.or(self.mend_part(extent, sources, stale).await?);
+                }
+                HealPlan::Unrecoverable { .. } => mended.lost = true,
+                HealPlan::Whole | HealPlan::Wait { .. } => {}
+            }
+        }
+        if ready != Places::NONE {
+            let parcel = Parcel {
+                fence,
+                register: std::sync::Arc::clone(&whose.register),
+                row,
+                inline: vec![None; set.len()],
+                ready: (0..set.len()).map(|place| ready.contains(place)).collect(),
+            };
+            let flight = InFlight::send(set, Some(self.pass.clone()), parcel);
+            mended.repaired = flight.answered().await;
+        }
+        if mended.whole {
+            set.holder.complete(whose.slot, version.head.order);
+        }
+        Ok(mended)
+    }
+
+    /// Writes one part's shard files again. Says which places have theirs now.
+    async fn mend_part(
+        &self,
+        extent: &Extent,
+        sources: Places,
+        stale: Places,
+    ) -> Result<Places, Error> {
+        let lacking: Vec<usize> = stale.iter().collect();
+        let done = rewrite_files(self.set, &self.whose, extent, sources, &lacking).await?;
+        let places = lacking.iter().zip(done).filter(|(_, done)| *done);
+        Ok(places.map(|(place, _)| *place).collect())
+    }
+}
