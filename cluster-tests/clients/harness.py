@@ -169,8 +169,7 @@ class Server:
         """Runs awscli, s5cmd or rclone against this server; returns what it printed."""
         (self.home / "rclone.conf").touch()
         config = self.home / "aws.config"
-        config.write_text("[default]\ns3 =\n  multipart_threshold = 4GB\n"
-                          "  addressing_style = path\n")
+        config.write_text("[default]\ns3 =\n  addressing_style = path\n")
         variables = {
             "PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8",
             "AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": PASSWORD,

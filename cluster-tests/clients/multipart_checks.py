@@ -210,6 +210,48 @@ def checksums_of_parts_make_that_of_the_object(server):
 
 
 @check
+def uploads_are_listed_in_pages(server):
+    bucket, s3 = server.bucket(), server.client()
+    begun = [(key, begin(s3, bucket, key)) for key in ("b", "a/2", "a", "a/1", "a", "x y+ü", "a")]
+    begun.sort(key=lambda pair: pair[0].encode())
+    listed = s3.list_multipart_uploads(Bucket=bucket)
+    equal([(upload["Key"], upload["UploadId"]) for upload in listed["Uploads"]], begun, "all")
+    equal(listed["Uploads"][0]["StorageClass"], "STANDARD", "storage class")
+    pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, MaxUploads=2)
+    equal([(upload["Key"], upload["UploadId"]) for page in pages for upload in page["Uploads"]], begun, "in pages")
+    rolled = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
+    equal(([upload["Key"] for upload in rolled["Uploads"]], rolled["CommonPrefixes"]),
+          (["a", "a", "a", "b", "x y+ü"], [{"Prefix": "a/"}]), "with a delimiter")
+    behind = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="a", Prefix="a")
+    equal([upload["Key"] for upload in behind["Uploads"]], ["a/1", "a/2"], "behind a key")
+    within = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="a", UploadIdMarker=begun[0][1], MaxUploads=1)
+    equal((within["Uploads"][0]["UploadId"], within["IsTruncated"]), (begun[1][1], True), "behind an upload")
+    s3.delete_bucket(Bucket=bucket)
+    refused("NoSuchBucket", s3.list_multipart_uploads, Bucket=bucket)
+
+
+@check
+def parts_are_read_by_their_number(server):
+    bucket, s3 = server.bucket(), server.client()
+    upload = begin(s3, bucket, "k")
+    parts = {2: body("2", PART), 3: body("3", PART + 5), 9: b"end"}
+    finish(s3, bucket, "k", upload, send(s3, bucket, "k", upload, parts))
+    start, size = 0, sum(map(len, parts.values()))
+    for number, data in enumerate(parts.values(), 1):
+        got = s3.get_object(Bucket=bucket, Key="k", PartNumber=number)
+        equal(got["Body"].read() == data, True, f"part {number}")
+        end = start + len(data)
+        head = s3.head_object(Bucket=bucket, Key="k", PartNumber=number)
+        equal((head["ContentLength"], head["PartsCount"], got["PartsCount"]), (len(data), 3, 3), f"part {number}")
+        equal(got["ContentRange"], f"bytes {start}-{end - 1}/{size}", f"part {number}")
+        start = end
+    refused("InvalidPartNumber", s3.get_object, Bucket=bucket, Key="k", PartNumber=4)
+    s3.put_object(Bucket=bucket, Key="whole", Body=b"whole")
+    whole = s3.get_object(Bucket=bucket, Key="whole", PartNumber=1)
+    equal((whole["Body"].read(), "PartsCount" in whole), (b"whole", False), "an object written whole")
+
+
+@check
 def of_completions_on_condition_exactly_one_wins(server):
     bucket, threads = server.bucket(), 8
     clients = [server.client() for _ in range(threads)]

@@ -57,7 +57,7 @@ def s5cmd_moves_a_thousand_files(server):
 def rclone_syncs_a_thousand_files(server):
     bucket, home = server.bucket(), server.home / "rclone"
     want = tree(home / "up", FILES, "rclone")
-    flags = ["--s3-upload-cutoff", "5G", "--s3-no-check-bucket", "--transfers", "16", "--checkers", "16"]
+    flags = ["--s3-no-check-bucket", "--transfers", "16", "--checkers", "16"]
     server.tool("rclone", "sync", home / "up", f"S:{bucket}/tree", *flags)
     server.tool("rclone", "check", "--download", home / "up", f"S:{bucket}/tree", *flags)
     server.tool("rclone", "sync", f"S:{bucket}/tree", home / "down", *flags)
@@ -71,13 +71,37 @@ def rclone_syncs_a_thousand_files(server):
 
 
 @check
+def large_files_go_in_parts_by_every_tool(server):
+    bucket, home = server.bucket(), server.home / "large"
+    home.mkdir()
+    s3 = server.client()
+    # Each above the size from which the tool uploads in parts: 8 MiB, 50 MiB and 200 MiB.
+    for tool, size in (("aws", 40 * MIB + 1), ("s5cmd", 120 * MIB + 1), ("rclone", 210 * MIB + 1)):
+        data = body(tool, size)
+        (home / "up").write_bytes(data)
+        if tool == "rclone":
+            server.tool("rclone", "copyto", home / "up", f"S:{bucket}/rclone", "--s3-no-check-bucket")
+            server.tool("rclone", "copyto", f"S:{bucket}/rclone", home / "down")
+        else:
+            cp = ("aws", "s3", "cp") if tool == "aws" else ("s5cmd", "cp")
+            server.tool(*cp, home / "up", f"s3://{bucket}/{tool}")
+            server.tool(*cp, f"s3://{bucket}/{tool}", home / "down")
+        equal((home / "down").read_bytes() == data, True, f"{tool}: {size} bytes there and back")
+        etag = s3.head_object(Bucket=bucket, Key=tool)["ETag"]
+        equal("-" in etag, True, f"{tool} uploaded in parts: {etag}")
+        (home / "up").unlink()
+        (home / "down").unlink()
+    equal("Uploads" in s3.list_multipart_uploads(Bucket=bucket), False, "uploads left open")
+
+
+@check
 def one_clients_objects_are_anothers(server):
     bucket, home = server.bucket(), server.home / "mixed"
     home.mkdir()
     data = body("mixed", 900 * KIB)
     (home / "one").write_bytes(data)
     server.tool("s5cmd", "cp", home / "one", f"s3://{bucket}/s5")
-    server.tool("rclone", "copyto", home / "one", f"S:{bucket}/rc", "--s3-upload-cutoff", "5G", "--s3-no-check-bucket")
+    server.tool("rclone", "copyto", home / "one", f"S:{bucket}/rc", "--s3-no-check-bucket")
     server.tool("aws", "s3", "cp", home / "one", f"s3://{bucket}/aws")
     s3 = server.client()
     for key in ("s5", "rc", "aws"):

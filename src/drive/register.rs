@@ -172,13 +172,22 @@ mod tests {
         assert_eq!(part.upload_of_part(), Some(upload.clone()));
         assert_eq!(part.object_of_upload(), Some(object.clone()));
         assert_eq!(upload.object_of_upload(), Some(object.clone()));
-        assert_eq!((upload.upload_of_part(), object.upload_of_part()), (None, None));
+        assert_eq!(
+            (upload.upload_of_part(), object.upload_of_part()),
+            (None, None)
+        );
         assert_eq!(object.object_of_upload(), None);
-        for prefix in [Register::parts(bucket, &key, id), object.parts_of_object().unwrap()] {
+        for prefix in [
+            Register::parts(bucket, &key, id),
+            object.parts_of_object().unwrap(),
+        ] {
             assert!(part.as_bytes().starts_with(&prefix));
             assert!(!upload.as_bytes().starts_with(&prefix));
         }
-        assert_eq!((part.parts_of_object(), upload.parts_of_object()), (None, None));
+        assert_eq!(
+            (part.parts_of_object(), upload.parts_of_object()),
+            (None, None)
+        );
     }
 
     #[test]

@@ -328,7 +328,9 @@ impl store::Body for RequestBody {
         }
         let computed = self.check_sums()?;
         let mut properties = std::mem::take(&mut self.properties);
-        properties.checksums.extend(computed.map(|sum| kept(&ObjectChecksum::whole(sum))));
+        properties
+            .checksums
+            .extend(computed.map(|sum| kept(&ObjectChecksum::whole(sum))));
         Ok(properties)
     }
 }

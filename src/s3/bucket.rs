@@ -86,6 +86,10 @@ pub(crate) async fn delete(door: &Door, op: &OnBucket, call: &Call) -> Result<An
         Ok(()) => is_empty(door, id).await,
         Err(error) => Err(error),
     };
+    let found = match found {
+        Ok(true) => forget_uploads(door, id, call.now).await,
+        found => found,
+    };
     let empty = matches!(found, Ok(true));
     propose(Command::EndDeleteBucket {
         name,
@@ -103,6 +107,12 @@ pub(crate) async fn delete(door: &Door, op: &OnBucket, call: &Call) -> Result<An
         )),
         Err(error) => Err(error),
     }
+}
+
+/// Gives up the uploads that a bucket leaves behind. Then it is empty.
+async fn forget_uploads(door: &Door, bucket: BucketId, now: Timestamp) -> Result<bool, S3Error> {
+    let given_up = door.store.abort_uploads(bucket, now).await;
+    given_up.map(|_| true).map_err(|error| of_store(&error))
 }
 
 /// Whether nothing is left, not even an old version or a delete marker. Uploads that were never

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::StatusCode;
 use http::header::HeaderName;
-use s3wire::{Checksummer, CopyObject, CopySource, Directive, ErrorCode, S3Error};
+use s3wire::{Checksummer, CopyObject, CopySource, Directive, ErrorCode, ObjectChecksum, S3Error};
 use store::{Found, Properties, Put, WriteError};
 use types::{ByteRange, StorageClass};
 
@@ -77,7 +77,7 @@ impl store::Body for CopyBody {
     fn finish(&mut self, _: [u8; 16]) -> Result<Properties, store::Error> {
         let mut properties = std::mem::take(&mut self.properties);
         if let Some(checksummer) = self.checksummer.take() {
-            properties.checksums = vec![kept(&checksummer.finish())];
+            properties.checksums = vec![kept(&ObjectChecksum::whole(checksummer.finish()))];
         }
         Ok(properties)
     }
@@ -115,7 +115,7 @@ fn body(op: &CopyObject, found: Found) -> CopyBody {
             user,
             tags,
             checksums,
-            extents: Vec::new(),
+            ..Properties::default()
         },
     }
 }

@@ -18,7 +18,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::body::{Arrival, RequestBody};
 use crate::credentials::SigningKeys;
 use crate::route::needed;
-use crate::{attributes, bucket, copy, list, multipart, object, tagging};
+use crate::{attributes, bucket, copy, list, multipart, object, tagging, uploads};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -266,6 +266,7 @@ impl Door {
             Op::UploadPart(op) => multipart::upload_part(self, &op, call).await,
             Op::ListParts(op) => multipart::list_parts(self, &op, &call).await,
             Op::CompleteMultipartUpload(op) => multipart::complete(self, &op, call).await,
+            Op::ListMultipartUploads(op) => uploads::list(self, &op, &call).await,
             Op::AbortMultipartUpload(op) => multipart::abort(self, &op, &call).await,
             other => Err(S3Error::not_implemented(other.name())),
         }

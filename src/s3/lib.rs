@@ -7,8 +7,8 @@ mod answer;
 mod attributes;
 mod body;
 mod bucket;
-mod copy;
 mod complete;
+mod copy;
 mod credentials;
 mod door;
 mod error;
@@ -17,6 +17,7 @@ mod multipart;
 mod object;
 mod route;
 mod tagging;
+mod uploads;
 
 pub use answer::AnswerBody;
 pub use door::{Door, DoorConfig, Operation};

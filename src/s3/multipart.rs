@@ -4,8 +4,8 @@ use http::StatusCode;
 use http::header::ETAG;
 use s3wire::{
     AbortMultipartUpload, Checksum, ChecksumType, ChecksumWanted, CompleteMultipartUpload,
-    Completed, CreateMultipartUpload, ErrorCode, ListParts, ListedPart, S3Error,
-    UploadDescription, UploadPart,
+    Completed, CreateMultipartUpload, ErrorCode, ListParts, ListedPart, S3Error, UploadDescription,
+    UploadPart,
 };
 use store::{
     ChecksumForm, Complete, NewUpload, Part, Properties, PutPart, Upload, WantedChecksum,

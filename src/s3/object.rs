@@ -13,7 +13,7 @@ use s3wire::{
     WriteConditions,
 };
 use store::{Delete, Expect, Found, Properties, Put, Tags, Versioning, WriteError};
-use types::{BucketName, ByteRange, ObjectKey, Timestamp, VersionId};
+use types::{BucketName, ByteRange, Etag, ObjectKey, Timestamp, VersionId};
 
 use crate::answer::Answer;
 use crate::body::algorithm_of;
@@ -193,12 +193,12 @@ async fn read(
     let holds = |condition: &s3wire::IfRange| condition.holds(&etag, found.head.modified);
     let wanted = op.range.filter(|_| op.if_range.as_ref().is_none_or(holds));
     let size = found.head.size;
-    if op.part_number.is_some_and(|number| number != 1) {
-        return Err(ErrorCode::InvalidPartNumber.into());
-    }
-    let (range, status) = match wanted {
-        None => (ByteRange::whole(size), StatusCode::OK),
-        Some(spec) => {
+    let part = op.part_number.map(|number| part(&found, number));
+    let part = part.transpose()?.filter(|_| size > 0);
+    let (range, status) = match (part, wanted) {
+        (Some(part), _) => (part, StatusCode::PARTIAL_CONTENT),
+        (None, None) => (ByteRange::whole(size), StatusCode::OK),
+        (None, Some(spec)) => {
             let range = spec.resolve(size).map_err(|_| {
                 S3Error::from(ErrorCode::InvalidRange).with("ActualObjectSize", size.to_string())
             })?;
@@ -221,6 +221,23 @@ fn named(error: S3Error, found: &Found) -> S3Error {
             .with_header(ETAG, format!("\"{}\"", head.etag))
             .with_header(LAST_MODIFIED, s3wire::http_date(head.modified)),
         _ => error,
+    }
+}
+
+/// The bytes of one part. An object that was written whole has one.
+fn part(found: &Found, number: u32) -> Result<ByteRange, S3Error> {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let sizes = found.properties.extents.iter().map(|extent| extent.size);
+    let before: u64 = sizes.clone().take(number.saturating_sub(1)).sum();
+    match sizes.clone().nth(number.saturating_sub(1)) {
+        Some(size) => Ok(ByteRange {
+            start: before,
+            end: before + size,
+        }),
+        None if number == 1 => Ok(ByteRange::whole(0)),
+        None => Err(S3Error::from(ErrorCode::InvalidPartNumber)
+            .with("PartNumberRequested", number.to_string())
+            .with("ActualPartCount", sizes.len().to_string())),
     }
 }
 
@@ -252,7 +269,12 @@ fn described(mut answer: Answer, op: &ReadObject, reading: &Reading) -> Answer {
         let name = s3wire::storage_class_name(head.class);
         answer = answer.with_named("x-amz-storage-class", name);
     }
-    if reading.status == StatusCode::PARTIAL_CONTENT {
+    if op.part_number.is_some()
+        && let Etag::Parts(_, parts) = head.etag
+    {
+        answer = answer.with_named("x-amz-mp-parts-count", &parts.to_string());
+    }
+    if reading.status == StatusCode::PARTIAL_CONTENT && !reading.range.is_empty() {
         let (first, last) = (reading.range.start, reading.range.end - 1);
         answer = answer.with(
             CONTENT_RANGE,

@@ -49,6 +49,22 @@ pub struct Healed {
     pub clean: bool,
 }
 
+impl Healed {
+    /// Nothing is known yet of a register on so many drives.
+    fn unknown(drives: usize) -> Self {
+        Self {
+            rows: 0,
+            whole: 0,
+            lost: 0,
+            repaired: 0,
+            collected: 0,
+            discarded: 0,
+            lacking: Places::all(drives),
+            clean: false,
+        }
+    }
+}
+
 /// Each round does one kind of thing; the last one only counts.
 const ROUNDS_MAX: usize = 6;
 
@@ -73,11 +89,11 @@ pub(crate) async fn heal(
         let decided = decide(set, &pass, &Arc::new(upload), slot, Want::Latest).await?;
         if decided.history.current().is_none() {
             // Its upload is over: it is a leftover, and not to be healed.
-            let clean = sweep_stray(set, register, slot).await?;
-            return Ok(Healed {
-                clean,
-                ..Healed::default()
-            });
+            let mut healed = Healed::unknown(set.len());
+            if sweep_stray(set, register, slot).await? {
+                (healed.lacking, healed.clean) = (Places::NONE, true);
+            }
+            return Ok(healed);
         }
     }
     let whose = Whose {
@@ -90,16 +106,7 @@ pub(crate) async fn heal(
         whose,
         depth,
     };
-    let mut healed = Healed {
-        rows: 0,
-        whole: 0,
-        lost: 0,
-        repaired: 0,
-        collected: 0,
-        discarded: 0,
-        lacking: Places::all(set.len()),
-        clean: false,
-    };
+    let mut healed = Healed::unknown(set.len());
     for _ in 0..ROUNDS_MAX {
         if !patient.round(&mut healed).await? {
             break;

@@ -50,9 +50,7 @@ pub use get::Found;
 pub use heal::{Depth, Healed};
 pub use list::{ListPage, ListRequest, Listed};
 pub use parts::{Part, PutPart};
-pub use properties::{
-    Checksum, ChecksumForm, ChecksumKind, Extent, Properties, WantedChecksum,
-};
+pub use properties::{Checksum, ChecksumForm, ChecksumKind, Extent, Properties, WantedChecksum};
 pub use put::{Body, INLINE_MAX, Put, Versioning, Written};
 pub use set::SetConfig;
 pub use store::Store;

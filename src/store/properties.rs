@@ -168,7 +168,9 @@ impl Properties {
                 ChecksumForm::Composite => 1,
                 ChecksumForm::FullObject => 2,
             };
-            section(&mut out, WANTED, |out| out.extend([wanted.kind.code(), form]));
+            section(&mut out, WANTED, |out| {
+                out.extend([wanted.kind.code(), form])
+            });
         }
         if let Some(upload) = self.upload {
             section(&mut out, UPLOAD, |out| out.extend(upload.to_bytes()));

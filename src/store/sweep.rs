@@ -130,7 +130,11 @@ async fn raise_all(
         want: Want::All,
     };
     let answers = set.drives.iter().map(|drive| drive.rows(request.clone()));
-    Ok(join_all(answers).await.into_iter().map(Result::ok).collect())
+    Ok(join_all(answers)
+        .await
+        .into_iter()
+        .map(Result::ok)
+        .collect())
 }
 
 async fn sweep_part(

@@ -40,7 +40,7 @@ pub struct UploadsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListedUpload {
     /// An upload to a key.
-    Upload(String, Order, Upload),
+    Upload(String, Order, Box<Upload>),
     /// A common prefix.
     Prefix(String),
 }
@@ -116,7 +116,10 @@ impl Store {
             let head = match entry.listing {
                 Listing::Show(head) => Some(head),
                 Listing::Hide => None,
-                Listing::Ask => set.look(&at.upload, Want::Latest).await?.map(|found| found.0),
+                Listing::Ask => set
+                    .look(&at.upload, Want::Latest)
+                    .await?
+                    .map(|found| found.0),
             };
             if let Some(head) = head {
                 return Ok(Some((at, head)));
@@ -236,7 +239,8 @@ async fn read((name, upload): Found) -> Result<ListedUpload, Error> {
     };
     let row = find_row(&set, &at.upload.register, at.upload.slot, &head).await?;
     let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
-    Ok(ListedUpload::Upload(name, at.id, Upload { head, properties }))
+    let upload = Box::new(Upload { head, properties });
+    Ok(ListedUpload::Upload(name, at.id, upload))
 }
 
 /// The first bucket from this number on of which a set has anything.
@@ -250,6 +254,8 @@ async fn next_bucket(set: &Arc<ErasureSet>, from: Option<u64>) -> Result<Option<
         rows_max: 1,
     };
     let entry = SetScan::begin(set, scan).await?.next::<Current>().await?;
-    let bytes = entry.as_ref().and_then(|entry| entry.register.first_chunk());
+    let bytes = entry
+        .as_ref()
+        .and_then(|entry| entry.register.first_chunk());
     Ok(bytes.map(|bytes| BucketId::from_u64(u64::from_be_bytes(*bytes))))
 }

@@ -4,6 +4,7 @@
 //! All of it is the holder's own commit (commit rule 11); this room only says when, and how fast.
 //! It must not know drives, quorums or the wire.
 
+mod expiry;
 mod pace;
 mod recount;
 mod scrub;

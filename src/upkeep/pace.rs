@@ -14,6 +14,10 @@ pub struct Pace {
     pub scrub_duty: u32,
     /// From the end of a scrub to the begin of the next.
     pub scrub_every: Duration,
+    /// An upload that began longer ago is given up.
+    pub uploads_age_max: Duration,
+    /// How often it looks for such uploads.
+    pub expire_every: Duration,
     /// How often it looks whether a drive came back or a recount is due.
     pub look_every: Duration,
     /// The longest wait before what could not be healed is counted again.
@@ -22,12 +26,14 @@ pub struct Pace {
 
 impl Default for Pace {
     /// Half of the time for what is known or feared to be lacking, a twentieth for the scrub,
-    /// which begins again a week after its end.
+    /// which begins again a week after its end. A day for uploads.
     fn default() -> Self {
         Self {
             recount_duty: 50,
             scrub_duty: 5,
             scrub_every: Duration::from_secs(7 * 24 * 3600),
+            uploads_age_max: Duration::from_secs(24 * 3600),
+            expire_every: Duration::from_secs(6 * 3600),
             look_every: Duration::from_secs(1),
             retry_max: Duration::from_secs(600),
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::pace::{Pace, pause};
 use crate::stats::UpkeepStats;
-use crate::{recount, scrub};
+use crate::{expiry, recount, scrub};
 
 /// Upkeep of a store. It ends with [`Upkeep::stop`], or when this is dropped: at any instant,
 /// since all it does are commits that go on by themselves.
@@ -21,7 +21,8 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Begins: a recount at once, hints as they come, the scrub when it is due. Must be called
+    /// Begins: a recount at once, hints as they come, the scrub when it is due,
+    /// and old uploads every few hours. Must be called
     /// within a tokio runtime, once the store has its leases.
     pub fn start(store: Arc<Store>, pace: Pace) -> Self {
         let stats = Arc::new(UpkeepStats::default());
@@ -30,6 +31,7 @@ impl Upkeep {
         tasks.spawn(heal_hints(Arc::clone(&store), pace, Arc::clone(&stats)));
         let recounting = recount::run(Arc::clone(&store), pace, Arc::clone(&stats), tell);
         tasks.spawn(recounting);
+        tasks.spawn(expiry::run(Arc::clone(&store), pace));
         tasks.spawn(scrub::run(store, pace, Arc::clone(&stats)));
         Self {
             stats,
@@ -250,6 +252,27 @@ mod tests {
         assert!(upkeep.stats().scrubs() > 0);
         assert_eq!((upkeep.stats().lost(), upkeep.stats().unhealed()), (1, 1));
         assert!(store.counters().unrecoverable() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uploads_that_nobody_ends_are_given_up() {
+        let store = store(&twins(), 1);
+        let (bucket, key) = (BucketId::from_u64(1), ObjectKey::parse("k").unwrap());
+        let new = |now| store::NewUpload {
+            properties: Properties::default(),
+            class: StorageClass::Standard,
+            now: Timestamp::from_millis(now),
+        };
+        let old = store.create_upload(bucket, &key, &new(0)).await.unwrap();
+        let young = store.create_upload(bucket, &key, &new(u64::MAX)).await;
+        let upkeep = Upkeep::start(Arc::clone(&store), pace());
+        seconds(1).await;
+        assert!(store.upload(bucket, &key, old).await.is_err());
+        assert!(store.upload(bucket, &key, young.unwrap()).await.is_ok());
+        let later = store.create_upload(bucket, &key, &new(1)).await.unwrap();
+        seconds(7 * 3600).await;
+        assert!(store.upload(bucket, &key, later).await.is_err());
+        upkeep.stop().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -398,7 +398,9 @@ impl Committer {
         }
         for effect in &self.pending.effects {
             let key = self.pending.key(effect);
-            if let Some(Change::Put(value, _)) = self.in_batch(key).filter(|_| key.starts_with(&prefix)) {
+            if let Some(Change::Put(value, _)) =
+                self.in_batch(key).filter(|_| key.starts_with(&prefix))
+            {
                 listed(key, value);
             }
         }

@@ -14,5 +14,6 @@ mod recount;
 mod rig;
 mod tags;
 mod upload_crashes;
+mod upload_lists;
 mod uploads;
 mod versions;

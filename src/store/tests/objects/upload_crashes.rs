@@ -31,7 +31,9 @@ impl Fused {
     fn spend(&self) {
         let _ = self
             .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
     }
 }
 
@@ -187,7 +189,12 @@ impl Case {
 
 #[tokio::test(start_paused = true)]
 async fn a_completion_cut_off_anywhere_is_old_or_new_and_can_be_asked_for_again() {
-    for then in [Then::Nothing, Then::Retry, Then::Abort, Then::DeleteAndRetry] {
+    for then in [
+        Then::Nothing,
+        Then::Retry,
+        Then::Abort,
+        Then::DeleteAndRetry,
+    ] {
         let mut writes = 0;
         loop {
             let case = Case::new().await;
@@ -196,10 +203,8 @@ async fn a_completion_cut_off_anywhere_is_old_or_new_and_can_be_asked_for_again(
             let done = complete(&store, "k", case.id, case.named.clone());
             let done = tokio::time::timeout(limit, done).await;
             calm().await;
-            let (acknowledged, unharmed) = (
-                matches!(done, Ok(Ok(_))),
-                left.load(Ordering::Relaxed) > 0,
-            );
+            let (acknowledged, unharmed) =
+                (matches!(done, Ok(Ok(_))), left.load(Ordering::Relaxed) > 0);
             left.store(0, Ordering::Relaxed);
             drop(store);
             case.rig.crash();

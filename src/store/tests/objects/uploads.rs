@@ -99,7 +99,9 @@ pub(crate) async fn complete(
     parts: Vec<Part>,
 ) -> Result<Written, Error> {
     let complete = complete_of(parts, Versioning::Off, Expect::Anything);
-    store.complete(bucket(), &key(name), upload, &complete).await
+    store
+        .complete(bucket(), &key(name), upload, &complete)
+        .await
 }
 
 pub(crate) async fn abort(store: &Store, name: &str, upload: Order) -> Result<(), Error> {
@@ -145,7 +147,11 @@ async fn parts_in_any_order_become_one_object() {
         assert_eq!(object.head.size, whole.len() as u64);
         assert!(get(&store, "k").await.unwrap() == whole);
         let seam = sent[0].1.len();
-        for (from, to) in [(seam - 1, seam + 1), (seam, whole.len()), (5, whole.len() - 12)] {
+        for (from, to) in [
+            (seam - 1, seam + 1),
+            (seam, whole.len()),
+            (5, whole.len() - 12),
+        ] {
             let range = ByteRange {
                 start: from as u64,
                 end: to as u64,
@@ -239,7 +245,9 @@ async fn a_completion_keeps_conditions_and_makes_versions() {
     let versioned = complete_of(found, Versioning::Enabled, expect);
     let done = store.complete(bucket(), &name, id, &versioned).await;
     let version = done.unwrap().version;
-    let null = store.find(bucket(), &name, Some(types::VersionId::Null)).await;
+    let null = store
+        .find(bucket(), &name, Some(types::VersionId::Null))
+        .await;
     assert!(null.is_ok(), "the older version stays");
     let born = store.find(bucket(), &name, Some(version)).await.unwrap();
     assert_eq!(born.head.size, 200 << 10);
@@ -281,11 +289,18 @@ async fn of_completions_at_once_one_wins() {
         tokio::spawn(async move { store.complete(bucket(), &key("k"), id, &complete).await })
     });
     let racing: Vec<_> = racing.collect();
-    let done: Vec<_> = join_all(racing).await.into_iter().map(Result::unwrap).collect();
+    let done: Vec<_> = join_all(racing)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     let winners: Vec<usize> = (0..9).filter(|at| done[*at].is_ok()).collect();
     assert_eq!(winners.len(), 1, "{done:?}");
     for error in done.iter().filter_map(|done| done.as_ref().err()) {
-        assert!(matches!(error, Error::PreconditionFailed | Error::NoSuchUpload));
+        assert!(matches!(
+            error,
+            Error::PreconditionFailed | Error::NoSuchUpload
+        ));
     }
     let seed = (winners[0] % 8) as u64;
     assert!(get(&store, "k").await.unwrap() == content(200 << 10, seed));
@@ -299,7 +314,14 @@ async fn parts_that_missed_different_drives_are_read_and_healed() {
     for number in 1..=4u16 {
         let twin = &rig.twins[usize::from(number) - 1];
         twin.fail(Fault::Offline);
-        part(&store, "k", id, number, &content(300 << 10, u64::from(number))).await;
+        part(
+            &store,
+            "k",
+            id,
+            number,
+            &content(300 << 10, u64::from(number)),
+        )
+        .await;
         twin.mend(Fault::Offline);
     }
     let found = parts(&store, "k", id).await.unwrap();
@@ -315,7 +337,8 @@ async fn parts_that_missed_different_drives_are_read_and_healed() {
         assert_eq!(twin.files(), files(&found));
     }
     for away in [[0, 1], [1, 2], [2, 3], [0, 3]] {
-        away.iter().for_each(|place| rig.twins[*place].fail(Fault::Offline));
+        away.iter()
+            .for_each(|place| rig.twins[*place].fail(Fault::Offline));
         assert!(get(&store, "k").await.unwrap() == whole, "{away:?} away");
         rig.twins.iter().for_each(|twin| twin.mend(Fault::Offline));
     }
@@ -327,7 +350,14 @@ async fn parts_damaged_on_different_drives_are_no_loss() {
     let store = rig.store(1);
     let id = create(&store, "k").await.unwrap();
     for number in 1..=4u16 {
-        part(&store, "k", id, number, &content(300 << 10, u64::from(number))).await;
+        part(
+            &store,
+            "k",
+            id,
+            number,
+            &content(300 << 10, u64::from(number)),
+        )
+        .await;
     }
     let found = parts(&store, "k", id).await.unwrap();
     complete(&store, "k", id, found.clone()).await.unwrap();
@@ -344,7 +374,11 @@ async fn parts_damaged_on_different_drives_are_no_loss() {
     for place in 0..3 {
         assert!(rig.twins[place].flip_shard(found[2].extent.data, 50));
     }
-    assert_eq!(walk(&store, Depth::Shards).await.lost, 1, "that is one too many");
+    assert_eq!(
+        walk(&store, Depth::Shards).await.lost,
+        1,
+        "that is one too many"
+    );
     assert_eq!(get(&store, "k").await, Err(Error::Damaged));
 }
 
@@ -368,14 +402,20 @@ async fn a_drive_that_was_wiped_gets_parts_and_objects_again() {
     assert!(walk(&store, Depth::Rows).await.is_healed());
     rig.twins[1].mend(Fault::Joining);
     calm().await;
-    rig.twins[2..].iter().for_each(|twin| twin.fail(Fault::Offline));
+    rig.twins[2..]
+        .iter()
+        .for_each(|twin| twin.fail(Fault::Offline));
     let whole: Vec<u8> = (1..=3).flat_map(|seed| content(300 << 10, seed)).collect();
     assert!(get(&store, "done").await.unwrap() == whole);
-    rig.twins[2..].iter().for_each(|twin| twin.mend(Fault::Offline));
+    rig.twins[2..]
+        .iter()
+        .for_each(|twin| twin.mend(Fault::Offline));
     let found = parts(&store, "open", open).await.unwrap();
     complete(&store, "open", open, found).await.unwrap();
     calm().await;
-    rig.twins[2..].iter().for_each(|twin| twin.fail(Fault::Offline));
+    rig.twins[2..]
+        .iter()
+        .for_each(|twin| twin.fail(Fault::Offline));
     assert!(get(&store, "open").await.unwrap() == whole);
 }
 
@@ -418,7 +458,10 @@ async fn late_messages_of_an_older_holder_never_show_what_was_given_up() {
             match (one.is_ok(), two.is_ok()) {
                 (true, _) => assert!(shown == Ok(bytes), "{what}"),
                 (_, true) => assert_eq!(shown.unwrap(), b"old", "{what}"),
-                _ => assert!(shown == Ok(bytes) || shown.as_deref() == Ok(b"old"), "{what}"),
+                _ => assert!(
+                    shown == Ok(bytes) || shown.as_deref() == Ok(b"old"),
+                    "{what}"
+                ),
             }
             assert!(put_new(&last, "k", b"x").await.is_err());
         }
