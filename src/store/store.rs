@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{MetaWrite, Register, Settles};
+use drive::{MetaWrite, Register, Settles, Status};
 use futures_util::future::join_all;
 use types::{BucketId, DeploymentId, Epoch, ObjectKey, Slot, VersionId};
 
@@ -229,10 +229,13 @@ impl Store {
         None
     }
 
-    /// Whether something is known to be amiss that only a recount finds; forgets it.
+    /// Whether something is known to be amiss that only a recount finds; forgets it. A drive that
+    /// joins needs one until it votes.
     pub fn take_recount_due(&self) -> bool {
-        let due = self.sets.iter().filter(|set| set.hints.take_overflow());
-        due.count() > 0
+        let lost = self.sets.iter().filter(|set| set.hints.take_overflow());
+        let lost = lost.count() > 0;
+        let mut drives = self.sets.iter().flat_map(|set| &set.drives);
+        lost || drives.any(|drive| drive.status() == Status::Joining)
     }
 
     /// How many drives answer nothing.

@@ -254,6 +254,25 @@ mod tests {
         assert!(store.counters().unrecoverable() > 0);
     }
 
+    /// Fails if a drive that begins to join later on waits for the next start.
+    #[tokio::test(start_paused = true)]
+    async fn a_drive_that_joins_is_recounted_for() {
+        let twins = twins();
+        let store = store(&twins, 1);
+        put(&store, "k", 900).await;
+        let upkeep = Upkeep::start(Arc::clone(&store), pace());
+        seconds(10).await;
+        let before = upkeep.stats().recounts();
+        seconds(10).await;
+        assert_eq!(upkeep.stats().recounts(), before, "nothing is amiss");
+        twins[1].wipe();
+        twins[1].fail(Fault::Joining);
+        seconds(10).await;
+        assert!(upkeep.stats().recounts() > before);
+        assert!(upkeep.sound().borrow().contains(&Seat { set: 0, place: 1 }));
+        assert!(is_whole(&store).await);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn uploads_that_nobody_ends_are_given_up() {
         let store = store(&twins(), 1);
