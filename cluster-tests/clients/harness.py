@@ -79,6 +79,7 @@ class Server:
             drive.mkdir()
         self.port = free_port()
         self.log = self.home / "server.log"
+        self.variables = variables
         self.process = None
         self.buckets = 0
 
@@ -134,6 +135,13 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         equal(self.process.wait(30), 0, "exit code after SIGTERM")
+
+    def metric(self, name):
+        """The value of a metric; the server was started with public ones."""
+        page = self.plain("GET", "/minio/v2/metrics/cluster")[2].decode()
+        values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(name + "{")]
+        equal(len(values), 1, f"samples of {name}")
+        return float(values[0])
 
     def client(self, secret=PASSWORD, user=USER, **options):
         options = {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"},

@@ -24,6 +24,7 @@ import multipart_checks  # noqa: E402,F401
 import object_checks  # noqa: E402,F401
 import project_checks  # noqa: E402,F401
 import race_checks  # noqa: E402,F401
+import repair_checks  # noqa: E402,F401
 import tag_checks  # noqa: E402,F401
 import tool_checks  # noqa: E402,F401
 import version_checks  # noqa: E402,F401

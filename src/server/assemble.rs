@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use types::Slot;
+use upkeep::{Pace, Upkeep, UpkeepStats};
 
 use crate::banner::{Access, Start, access_warning, render};
 use crate::config::{Config, Secret};
@@ -29,6 +30,7 @@ use crate::health::{HealthView, Phase, SetHealth};
 use crate::intent::{self, IntentError, Made};
 use crate::listen::{BindError, Door, bind};
 use crate::metrics::{DriveFacts, Facts, HealFacts, Metrics};
+use crate::rebuild;
 use crate::s3_service::S3Service;
 use crate::shutdown::{Stop, hangups};
 use crate::tls::Certificates;
@@ -49,9 +51,6 @@ pub enum Error {
     /// The drives cannot be had.
     #[error(transparent)]
     Form(#[from] FormError),
-    /// A drive does not take what a start must write.
-    #[error("a drive failed at the start: {0}")]
-    Drive(#[from] drive::Error),
     /// The ledger cannot be had.
     #[error(transparent)]
     Intent(#[from] IntentError),
@@ -85,19 +84,21 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let told = config.clone();
     let formed = tokio::task::spawn_blocking(move || form::form(&told)).await;
     let formed = formed.map_err(|_| FormError::Interrupted)??;
-    form::find_rolled_back(&formed).await?;
     let (ledger, made) = intent::begin(&config, &formed).await?;
     let ledger = Arc::new(ledger);
     let store = Arc::new(open_store(&formed, &ledger));
 
+    let formed = Arc::new(formed);
+    let upkeep = start_upkeep(config.scrub_every, &store, &formed, &ledger);
     let metrics = Arc::new(Metrics::new());
     let (tell, told) = watch::channel(false);
     let node = Arc::new(ThisNode {
         draining: told.clone(),
         listening: listening.clone(),
-        formed: Arc::new(formed),
+        formed,
         store: Arc::clone(&store),
         ledger: Arc::clone(&ledger),
+        upkeep: Arc::clone(upkeep.stats()),
     });
     let s3 = S3Service::new(
         s3::Door::new(s3::DoorConfig {
@@ -132,12 +133,34 @@ pub async fn run(config: Config) -> Result<(), Error> {
         }
         () = stop.watch(tell) => {}
     }
+    upkeep.stop().await;
     close(&ledger, &node.formed).await;
     Ok(())
 }
 
 /// How long the drives may take to write out what only their logs hold.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// Begins to heal, to recount and to scrub, and lets drives vote that are rebuilt.
+fn start_upkeep(
+    scrub_every: Duration,
+    store: &Arc<Store>,
+    formed: &Arc<Formed>,
+    ledger: &Arc<Ledger>,
+) -> Upkeep {
+    let pace = Pace {
+        scrub_every,
+        ..Pace::default()
+    };
+    let upkeep = Upkeep::start(Arc::clone(store), pace);
+    tokio::spawn(rebuild::watch(
+        Arc::clone(formed),
+        Arc::clone(ledger),
+        Arc::clone(upkeep.stats()),
+        upkeep.sound(),
+    ));
+    upkeep
+}
 
 /// Stops the ledger and writes out what only the drives' logs hold.
 async fn close(ledger: &Ledger, formed: &Arc<Formed>) {
@@ -253,6 +276,7 @@ struct ThisNode {
     formed: Arc<Formed>,
     store: Arc<Store>,
     ledger: Arc<Ledger>,
+    upkeep: Arc<UpkeepStats>,
 }
 
 fn online(drive: &dyn Drive) -> bool {
@@ -317,7 +341,7 @@ impl Node for ThisNode {
         };
         let drives = self.formed.sets.iter().flatten();
         let seats = drives.zip(self.formed.paths.iter().flatten());
-        let counters = self.store.counters();
+        let (counters, upkeep) = (self.store.counters(), &self.upkeep);
         Facts {
             server: self
                 .listening
@@ -328,9 +352,14 @@ impl Node for ThisNode {
             drives: seats.map(seat).collect(),
             buckets: self.ledger.view().buckets.len(),
             heal: HealFacts {
-                scanned: counters.bad_shards(),
-                healed: counters.repaired(),
-                failed: counters.unrecoverable(),
+                scanned: upkeep.recounted() + upkeep.scrubbed() + upkeep.hints(),
+                healed: upkeep.repaired(),
+                failed: upkeep.unhealed(),
+                bad: counters.bad_shards(),
+                scrubs: upkeep.scrubs(),
+                whole: upkeep.healed(),
+                recounting: upkeep.recounting(),
+                expected: rebuild::expected(&self.formed),
             },
         }
     }

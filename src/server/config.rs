@@ -53,6 +53,8 @@ pub struct Config {
     pub output: Output,
     /// Who may read metrics.
     pub metrics: MetricsAccess,
+    /// From the end of a scrub, which reads every shard, to the begin of the next.
+    pub scrub_every: Duration,
     /// Where this node keeps what must not lie on its drives.
     pub state_dir: Option<PathBuf>,
     /// The cluster's secret, if it is given and not made.
@@ -154,6 +156,7 @@ pub fn load(
         limits: limits(&flags, &settings)?,
         output: output(&flags, &settings)?,
         metrics: metrics_access(&settings)?,
+        scrub_every: scrub_every(&settings)?,
         state_dir: settings
             .value("STATE_DIR")
             .map(|setting| setting.value.into()),
@@ -244,6 +247,23 @@ fn limits(flags: &Flags, settings: &Settings<'_>) -> Result<Limits, Error> {
         idle_wait: flag("--idle-timeout", &flags.server.idle_timeout, 75)?,
         drain_wait: flag("--shutdown-timeout", &flags.server.shutdown_timeout, 30)?,
     })
+}
+
+/// How often everything is scrubbed: always, never, or once in some months.
+fn scrub_every(settings: &Settings<'_>) -> Result<Duration, Error> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let Some(setting) = settings.value("HEAL_BITROTSCAN") else {
+        return Ok(7 * DAY);
+    };
+    let read = |text: &str| match switch(text) {
+        Some(true) => Some(Duration::from_secs(1)),
+        Some(false) => Some(Duration::MAX),
+        None => {
+            let months: u32 = text.strip_suffix('m')?.parse().ok()?;
+            Some(30 * DAY * months).filter(|_| (1..=120).contains(&months))
+        }
+    };
+    setting.read(read, "on, off, or months such as 1m")
 }
 
 fn output(flags: &Flags, settings: &Settings<'_>) -> Result<Output, Error> {
@@ -379,6 +399,11 @@ mod tests {
                 "\"none\" is not jwt or public",
             ),
             (
+                "MINIO_HEAL_BITROTSCAN",
+                "0m",
+                "\"0m\" is not on, off, or months such as 1m",
+            ),
+            (
                 "SARSEN_CLUSTER_SECRET",
                 "hush",
                 "not 32 bytes as base64 or hexadecimal digits",
@@ -412,6 +437,7 @@ mod tests {
         );
         assert_eq!(config.metrics, MetricsAccess::Token);
         assert_eq!(config.warnings, Vec::<String>::new());
+        assert_eq!(config.scrub_every, Duration::from_secs(7 * 24 * 3600));
         assert_eq!(config.limits.head_wait, Duration::from_secs(10));
         assert_eq!(config.output.filter, "info,openraft=warn");
     }
@@ -426,6 +452,7 @@ mod tests {
             ("MINIO_API_REQUESTS_MAX", "64"),
             ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
             ("MINIO_ADDRESS", ":1"),
+            ("MINIO_HEAL_BITROTSCAN", "2m"),
             ("SARSEN_LOG", "debug"),
         ];
         let line = "--json --anonymous server -S /none --address 127.0.0.1:7000 --console-address :9001 --memlimit 1GB /d{1...4}";
@@ -445,6 +472,7 @@ mod tests {
         assert_eq!(config.domains, ["s3.example.org", "b.example.org"]);
         assert_eq!(config.limits.requests_max, Some(64));
         assert_eq!(config.metrics, MetricsAccess::Public);
+        assert_eq!(config.scrub_every, Duration::from_secs(60 * 24 * 3600));
         assert_eq!(config.output.format, LogFormat::Json);
         assert_eq!(config.output.banner, Banner::Anonymous);
         assert_eq!(config.output.filter, "debug");

@@ -105,7 +105,7 @@ pub(crate) struct Formed {
     pub(crate) sets: Vec<Vec<Arc<dyn Drive>>>,
     /// Those that are on this node and open, to be closed at the end.
     pub(crate) local: Vec<Arc<LocalDrive>>,
-    /// The path of each drive, by set and place.
+    /// The path given for each seat, by set and place; a drive may be found at another of them.
     pub(crate) paths: Vec<Vec<PathBuf>>,
     /// Whether the deployment is new: no ledger may be expected.
     pub(crate) fresh: bool,
@@ -140,7 +140,18 @@ pub(crate) fn form(config: &Config) -> Result<Formed, FormError> {
             seat.found = Found::Formatted(drive::format(&seat.path, &identity, geometry)?);
         }
     }
-    open_all(pool, seats, deployment, fresh)
+    let options = Options {
+        fresh: if fresh {
+            Standing::Voting
+        } else {
+            Standing::Joining
+        },
+        failpoints: drive::Failpoints::from_env(),
+        ..Options::default()
+    };
+    let mut formed = open_all(pool, seats, deployment, &options)?;
+    reopen_rolled_back(&mut formed, &options);
+    Ok(formed)
 }
 
 /// Works on all seats side by side; `None` for those that take longer than `wait`.
@@ -354,7 +365,7 @@ fn open_all(
     pool: &Pool,
     mut seats: Vec<Seat>,
     deployment: DeploymentId,
-    fresh: bool,
+    options: &Options,
 ) -> Result<Formed, FormError> {
     let mut formed = Formed {
         deployment,
@@ -365,17 +376,8 @@ fn open_all(
             .collect(),
         local: Vec::new(),
         paths: pool.sets.clone(),
-        fresh,
+        fresh: options.fresh == Standing::Voting,
         classes: pool.classes,
-    };
-    let options = Options {
-        fresh: if fresh {
-            Standing::Voting
-        } else {
-            Standing::Joining
-        },
-        failpoints: drive::Failpoints::from_env(),
-        ..Options::default()
     };
     let work = |seat: &Seat| {
         let (path, options) = (seat.path.clone(), options.clone());
@@ -461,27 +463,57 @@ pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], FormError> {
     Ok(bytes)
 }
 
-/// Finds drives that know less than their peers remember of them: restored from a copy, or
-/// rolled back by what lies below them. Such a drive is treated as empty: it does not vote.
-pub(crate) async fn find_rolled_back(formed: &Formed) -> Result<(), drive::Error> {
-    for drive in &formed.local {
-        let identity = drive.identity();
-        let peers = formed
+/// Finds drives that know less than their peers remember of their seats: restored from a copy,
+/// rolled back by what lies below them, or new. They are opened again as empty ones: they do not
+/// vote, and their log goes on behind what was remembered.
+fn reopen_rolled_back(formed: &mut Formed, options: &Options) {
+    let seats: Vec<Identity> = formed
+        .local
+        .iter()
+        .map(|drive| drive.identity().clone())
+        .collect();
+    for identity in seats {
+        let remembered = remembered(formed, &identity);
+        let at = formed
             .local
             .iter()
-            .filter(|peer| peer.identity().set == identity.set);
-        let remembered = peers
-            .filter(|peer| peer.identity().place != identity.place)
-            .flat_map(|peer| peer.positions().1)
-            .filter(|(place, _)| *place == identity.place)
-            .map(|(_, position)| position)
-            .max()
-            .unwrap_or(0);
-        let own = drive.positions().0;
-        if own < remembered {
-            tracing::error!(drive = %identity.drive, own, remembered, "rolled back: it does not vote until it is rebuilt");
-            drive.set_standing(Standing::Joining).await?;
+            .position(|drive| drive.identity() == &identity);
+        let behind = at.filter(|at| {
+            let drive = formed.local.get(*at);
+            drive.is_some_and(|drive| drive.positions().0 < remembered)
+        });
+        let seat = formed.sets.get_mut(usize::from(identity.set));
+        let seat = seat.and_then(|set| set.get_mut(usize::from(identity.place)));
+        let (Some(at), Some(seat)) = (behind, seat) else {
+            continue;
+        };
+        let drive = formed.local.remove(at);
+        *seat = Arc::new(OfflineDrive::new(identity.clone(), "being opened again"));
+        let path = drive.path().to_owned();
+        drop(drive);
+        let options = Options {
+            position: remembered,
+            ..options.clone()
+        };
+        match open_one(&path, &identity, &options) {
+            Ok(drive) => {
+                let drive = Arc::new(drive);
+                *seat = Arc::clone(&drive) as Arc<dyn Drive>;
+                formed.local.push(drive);
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), error, "a drive is offline");
+                *seat = Arc::new(OfflineDrive::new(identity, &error));
+            }
         }
     }
-    Ok(())
+}
+
+/// The highest position of a seat that its peers know of.
+fn remembered(formed: &Formed, identity: &Identity) -> u64 {
+    let peers = formed.local.iter().map(|peer| (peer.identity(), peer));
+    let peers = peers.filter(|(peer, _)| peer.set == identity.set && peer.place != identity.place);
+    let known = peers.flat_map(|(_, peer)| peer.positions().1);
+    let known = known.filter(|(place, _)| *place == identity.place);
+    known.map(|(_, position)| position).max().unwrap_or(0)
 }

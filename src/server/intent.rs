@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use drive::Drive;
+use drive::{Drive, Identity, LocalDrive, Standing, Status};
 use ledger::{ClusterSecret, Command, DriveSeat, Ledger, LedgerConfig, ProposeError, Refusal};
 
 use crate::config::Config;
@@ -44,6 +44,9 @@ pub enum IntentError {
         /// Why.
         source: io::Error,
     },
+    /// A drive does not take what a start must write.
+    #[error("a drive failed at the start: {0}")]
+    Drive(#[from] drive::Error),
     /// The operating system gives no randomness.
     #[error(transparent)]
     Form(#[from] FormError),
@@ -136,30 +139,21 @@ fn in_directory(directory: &Path, fresh: bool) -> Result<ClusterSecret, IntentEr
     }
 }
 
-/// Forms the deployment, or admits drives that took an empty seat.
+/// Forms the deployment, or admits the drives that must be rebuilt.
 async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError> {
-    let seats: Vec<DriveSeat> = formed
-        .local
-        .iter()
-        .map(|drive| {
-            let identity = drive.identity();
-            DriveSeat {
-                pool: identity.pool,
-                set: identity.set,
-                place: identity.place,
-                drive: identity.drive.to_string(),
-            }
-        })
-        .collect();
     let state = ledger.view();
     if state.deployment.is_empty() {
-        let deployment = formed.deployment.to_string();
+        let drives = formed.local.iter();
         ledger
             .propose(Command::Form {
-                deployment,
-                drives: seats,
+                deployment: formed.deployment.to_string(),
+                drives: drives.map(|drive| seat_of(drive.identity())).collect(),
             })
             .await?;
+        // An earlier start was cut short while it formed the deployment: nothing was ever stored.
+        for drive in joining(formed) {
+            drive.set_standing(Standing::Voting).await?;
+        }
         return Ok(());
     }
     let sets = state.seats.keys().map(|(_, set, _)| usize::from(*set) + 1);
@@ -167,18 +161,34 @@ async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError
     if known != named {
         return Err(IntentError::Sets { known, named });
     }
-    for seat in seats {
-        let known = state.seats.get(&(seat.pool, seat.set, seat.place));
-        if known.is_none_or(|known| known.drive != seat.drive) {
-            tracing::warn!(
-                drive = seat.drive,
-                place = seat.place,
-                "a new drive takes a seat: it is rebuilt"
-            );
-            ledger.propose(Command::Admit { seat }).await?;
-        }
+    // One that joins once more may have lost fences that it stored: its set's members are
+    // counted from a new entry on.
+    for drive in joining(formed) {
+        let seat = seat_of(drive.identity());
+        tracing::warn!(
+            drive = seat.drive,
+            place = seat.place,
+            "a drive takes a seat: it is rebuilt before it votes"
+        );
+        ledger.propose(Command::Admit { seat }).await?;
     }
     Ok(())
+}
+
+/// The drives that do not vote yet.
+pub(crate) fn joining(formed: &Formed) -> impl Iterator<Item = &Arc<LocalDrive>> {
+    let joins = |drive: &&Arc<LocalDrive>| drive.status() == Status::Joining;
+    formed.local.iter().filter(joins)
+}
+
+/// A drive's seat in the ledger's words.
+pub(crate) fn seat_of(identity: &Identity) -> DriveSeat {
+    DriveSeat {
+        pool: identity.pool,
+        set: identity.set,
+        place: identity.place,
+        drive: identity.drive.to_string(),
+    }
 }
 
 /// The root credential: what the environment gives, what is kept, or a new one.

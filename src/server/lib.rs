@@ -13,6 +13,7 @@ mod intent;
 mod listen;
 mod metrics;
 mod offline;
+mod rebuild;
 mod s3_service;
 mod shutdown;
 mod telemetry;

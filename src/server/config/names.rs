@@ -41,6 +41,7 @@ const NAMES: &[(&str, Standing)] = &[
     ("ENDPOINTS", Read),
     ("ERASURE_SET_DRIVE_COUNT", Read),
     ("FS_OSYNC", Moot),
+    ("HEAL_BITROTSCAN", Read),
     ("LOG", Read),
     ("LOG_FORMAT", Read),
     ("NTP_SERVER", Moot),

@@ -65,10 +65,20 @@ pub(crate) struct DriveFacts {
 /// What repair has done since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HealFacts {
-    /// Objects looked at.
+    /// Objects looked at, by recounts, by scrubs, and because a read or write noted them.
     pub(crate) scanned: u64,
-    /// Objects made whole.
+    /// Copies of rows and shards written again.
     pub(crate) healed: u64,
-    /// Objects that could not be made whole.
+    /// Objects that the last walk over everything could not make whole.
     pub(crate) failed: u64,
+    /// Shards that were missing or damaged when they were read.
+    pub(crate) bad: u64,
+    /// Scrubs that read everything to the end.
+    pub(crate) scrubs: u64,
+    /// Whether the last recount found all whole, and nothing is known to be amiss since.
+    pub(crate) whole: bool,
+    /// Objects that the recount at hand, or the last one, has seen.
+    pub(crate) recounting: u64,
+    /// About how many it will see.
+    pub(crate) expected: u64,
 }

@@ -200,6 +200,7 @@ fn cluster(page: &mut Page, facts: &Facts) {
     );
     erasure_sets(page, &facts.health.sets);
     buckets(page, facts);
+    joining(page, facts);
     heal(page, facts.heal);
 }
 
@@ -212,13 +213,49 @@ fn heal(page: &mut Page, heal: HealFacts) {
     );
     counter(
         "minio_heal_objects_heal_total",
-        "Objects that repair made whole.",
+        "Copies of objects that repair wrote again.",
         heal.healed,
     );
     counter(
+        "sarsen_bad_shards_total",
+        "Shards found missing or damaged by reads.",
+        heal.bad,
+    );
+    counter(
+        "sarsen_scrubs_total",
+        "Scrubs that read every shard.",
+        heal.scrubs,
+    );
+    let mut gauge = |name, help, value: u64| page.single(name, Kind::Gauge, help, value);
+    gauge(
         "minio_heal_objects_errors_total",
-        "Objects that repair could not make whole.",
+        "Objects that the last walk could not make whole.",
         heal.failed,
+    );
+    gauge(
+        "sarsen_healed",
+        "1 if the last recount found all objects whole on all drives.",
+        u64::from(heal.whole),
+    );
+    gauge(
+        "sarsen_recount_objects",
+        "Objects that the recount at hand has seen.",
+        heal.recounting,
+    );
+    gauge(
+        "sarsen_recount_objects_expected",
+        "About how many objects a recount sees.",
+        heal.expected,
+    );
+}
+
+fn joining(page: &mut Page, facts: &Facts) {
+    let joining: usize = facts.health.sets.iter().map(|set| set.healing).sum();
+    page.single(
+        "sarsen_drives_joining",
+        Kind::Gauge,
+        "Drives that are being rebuilt and do not vote.",
+        joining as u64,
     );
 }
 
@@ -441,6 +478,7 @@ mod tests {
                 scanned: 9,
                 healed: 2,
                 failed: 1,
+                ..HealFacts::default()
             },
         }
     }
