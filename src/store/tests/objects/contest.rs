@@ -305,10 +305,8 @@ fn caught(data: u8, parity: u8, mutant: Mutant) {
 
 #[test]
 fn two_holders_on_real_drives_are_one_to_their_clients() {
-    for (data, parity) in [(2, 2), (3, 1), (1, 2)] {
-        if let Some((number, said)) = contest(data, parity, None, SOUND) {
-            panic!("{data}+{parity}, round {number}: {said}");
-        }
+    if let Some((number, said)) = contest(2, 2, None, SOUND) {
+        panic!("round {number}: {said}");
     }
 }
 
