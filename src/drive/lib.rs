@@ -9,6 +9,7 @@ mod engine;
 mod failpoint;
 mod files;
 mod index;
+mod now;
 mod register;
 #[cfg(any(test, feature = "suite"))]
 mod suite;

@@ -1,14 +1,11 @@
-//! MD5 and CRC-64/NVME of a body, off the path of its bytes.
-
-use std::sync::Arc;
+//! MD5 and CRC-64/NVME of a body: the one off the path of its bytes, the other on it.
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use erasure::Md5;
-use tokio::task::JoinHandle;
 
 use crate::error::Error;
-use crate::md5::Md5Lanes;
+use crate::md5::{Md5Lanes, Md5Stream};
 
 /// MD5 of a document.
 pub fn md5_of(bytes: &[u8]) -> [u8; 16] {
@@ -19,13 +16,7 @@ pub fn md5_of(bytes: &[u8]) -> [u8; 16] {
 
 /// The digests of one body as it comes in.
 pub(crate) struct Digests {
-    lanes: Arc<Md5Lanes>,
-    running: Option<JoinHandle<Option<Sums>>>,
-    sums: Option<Sums>,
-}
-
-struct Sums {
-    md5: Md5,
+    md5: Md5Stream,
     crc: Crc,
 }
 
@@ -42,44 +33,29 @@ impl Digests {
     }
 
     /// Digests of nothing yet.
-    pub(crate) fn new(lanes: Arc<Md5Lanes>) -> Self {
-        let sums = Sums {
-            md5: Md5::new(),
-            crc: Crc::new(CrcAlgorithm::Crc64Nvme),
-        };
+    pub(crate) fn new(lanes: &Md5Lanes) -> Self {
         Self {
-            lanes,
-            running: None,
-            sums: Some(sums),
+            md5: lanes.stream(),
+            crc: Crc::new(CrcAlgorithm::Crc64Nvme),
         }
     }
 
-    /// Takes in more bytes; waits for those before them.
+    /// Takes in more bytes; waits while the hash is too far behind.
     pub(crate) async fn update(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
-        let mut sums = self.settle().await?;
-        let lanes = Arc::clone(&self.lanes);
-        self.running = Some(tokio::spawn(async move {
-            for piece in &pieces {
-                sums.crc.update(piece);
-            }
-            sums.md5 = lanes.update(sums.md5, pieces).await?;
-            Some(sums)
-        }));
-        Ok(())
+        for piece in &pieces {
+            self.crc.update(piece);
+        }
+        match self.md5.update(pieces).await {
+            true => Ok(()),
+            false => Err(Error::Unavailable("the body's hash is lost")),
+        }
     }
 
     /// MD5 and CRC of everything.
-    pub(crate) async fn finish(mut self) -> Result<([u8; 16], u64), Error> {
-        let sums = self.settle().await?;
-        Ok((sums.md5.finalize(), sums.crc.finalize()))
-    }
-
-    async fn settle(&mut self) -> Result<Sums, Error> {
-        let gone = Error::Unavailable("shutting down");
-        if let Some(running) = self.running.take() {
-            return running.await.ok().flatten().ok_or(gone);
-        }
-        self.sums.take().ok_or(gone)
+    pub(crate) async fn finish(self) -> Result<([u8; 16], u64), Error> {
+        let md5 = self.md5.finish().await;
+        let md5 = md5.ok_or(Error::Unavailable("the body's hash is lost"))?;
+        Ok((md5, self.crc.finalize()))
     }
 }
 
@@ -93,7 +69,8 @@ mod tests {
             .map(|at| u8::try_from(at % 253).unwrap())
             .collect();
         let whole = Digests::small(&[Bytes::copy_from_slice(&body)]);
-        let mut digests = Digests::new(Arc::new(Md5Lanes::new()));
+        let lanes = Md5Lanes::new();
+        let mut digests = Digests::new(&lanes);
         for block in body.chunks(100_001) {
             let pieces = block.chunks(33_333).map(Bytes::copy_from_slice).collect();
             digests.update(pieces).await.unwrap();

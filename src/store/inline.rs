@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::heal::Depth;
 use crate::properties::Extent;
 use crate::set::ErasureSet;
-use crate::shards::{compute, too_few};
+use crate::shards::too_few;
 
 /// Of which register.
 pub(crate) struct Whose {
@@ -66,7 +66,7 @@ pub(crate) struct Gathered {
 
 impl Gathered {
     /// The shards, the `lost` ones among them made from any k of the others.
-    pub(crate) async fn rebuilt(
+    pub(crate) fn rebuilt(
         mut self,
         set: &ErasureSet,
         extent: &Extent,
@@ -75,7 +75,7 @@ impl Gathered {
         if self.shards.iter().flatten().count() < extent.geometry.data() {
             return Err(too_few(self.unknown));
         }
-        rebuild(set, extent, &mut self.shards, lost).await?;
+        rebuild(set, extent, &mut self.shards, lost)?;
         Ok(self.shards)
     }
 }
@@ -135,7 +135,7 @@ pub(crate) async fn read(
     } else {
         let missing = |shard: &usize| gathered.shards.get(*shard).is_some_and(Option::is_none);
         let lost: Vec<usize> = (0..k).filter(missing).collect();
-        gathered.rebuilt(set, extent, &lost).await?
+        gathered.rebuilt(set, extent, &lost)?
     };
     let mut left = usize::try_from(extent.size).map_err(|_| Error::Damaged)?;
     let mut pieces = Vec::with_capacity(k);
@@ -153,7 +153,7 @@ pub(crate) async fn read(
 }
 
 /// Fills in shards that are lost, from any k that are there.
-async fn rebuild(
+fn rebuild(
     set: &ErasureSet,
     extent: &Extent,
     shards: &mut [Option<Bytes>],
@@ -162,23 +162,5 @@ async fn rebuild(
     let shard_len = extent
         .geometry
         .shard_len(usize::try_from(extent.size).unwrap_or(usize::MAX));
-    let codec = set.codec(extent.geometry);
-    let (given, wanted) = (shards.to_vec(), lost.to_vec());
-    let work = move || {
-        let present: Vec<Option<&[u8]>> = given.iter().map(|shard| shard.as_deref()).collect();
-        let mut made: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; shard_len]).collect();
-        let mut out: Vec<&mut [u8]> = made.iter_mut().map(Vec::as_mut_slice).collect();
-        codec.rebuild(&present, &wanted, &mut out).ok()?;
-        Some(made)
-    };
-    let made = compute(shard_len, work)
-        .await
-        .flatten()
-        .ok_or(Error::Damaged)?;
-    for (shard, bytes) in lost.iter().zip(made) {
-        if let Some(slot) = shards.get_mut(*shard) {
-            *slot = Some(bytes.into());
-        }
-    }
-    Ok(())
+    crate::shards::rebuild(&set.codec(extent.geometry), shard_len, shards, lost)
 }

@@ -1,29 +1,34 @@
 //! MD5 of many uploads at once.
 //!
 //! One MD5 is a chain that no machine makes faster; sixteen of them side by side cost little
-//! more than one. So one thread takes whatever waits, and advances all of it in step.
+//! more than one. So threads take whatever streams wait, and advance them in step; a stream that
+//! has more waits again at once, so that the lanes stay full and no chain waits for its upload.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
 use erasure::Md5;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a stream wants hashed next.
-struct Job {
-    state: Md5,
-    pieces: Vec<Bytes>,
-    answer: oneshot::Sender<Md5>,
+/// Blocks of one stream that may wait: what it takes that its chain never does.
+const AHEAD: u32 = 2;
+
+/// Threads that hash: with two, a lone upload's neighbour does not wait for its whole block.
+const THREADS: usize = 2;
+
+/// Where long bodies are hashed, off the async threads.
+pub(crate) struct Md5Lanes {
+    queue: Arc<Queue>,
 }
 
-#[derive(Default)]
-struct Waiting {
-    jobs: Vec<Job>,
-    /// Threads that hash just now.
-    busy: usize,
-    closed: bool,
+/// The hash of one body in the making.
+pub(crate) struct Md5Stream {
+    queue: Arc<Queue>,
+    stream: Arc<Stream>,
 }
 
 #[derive(Default)]
@@ -32,12 +37,40 @@ struct Queue {
     news: Condvar,
 }
 
-/// Threads that hash: with two, a lone upload's neighbour does not wait for its whole block.
-const THREADS: usize = 2;
+#[derive(Default)]
+struct Waiting {
+    /// Each stream at most once: a thread takes one block of it, and then puts it back.
+    streams: VecDeque<Arc<Stream>>,
+    /// Threads that hash just now.
+    busy: usize,
+    closed: bool,
+}
 
-/// Where long bodies are hashed, off the async threads.
-pub(crate) struct Md5Lanes {
-    queue: Arc<Queue>,
+struct Stream {
+    progress: Mutex<Progress>,
+    /// For blocks that wait. Closed if the hash is lost.
+    room: Arc<Semaphore>,
+}
+
+struct Progress {
+    /// `None` while a thread advances it.
+    state: Option<Md5>,
+    blocks: VecDeque<Block>,
+    /// Whether it waits in the queue or is in a thread's hands.
+    scheduled: bool,
+}
+
+struct Block {
+    pieces: Vec<Bytes>,
+    /// Given back once the block is hashed.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A block in a thread's hands.
+struct Job {
+    stream: Arc<Stream>,
+    state: Md5,
+    block: Block,
 }
 
 impl Md5Lanes {
@@ -55,16 +88,54 @@ impl Md5Lanes {
         Self { queue }
     }
 
-    /// Takes in more bytes. `None` when the process stops.
-    pub(crate) async fn update(&self, state: Md5, pieces: Vec<Bytes>) -> Option<Md5> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.waiting.lock().jobs.push(Job {
-            state,
+    /// The hash of nothing yet.
+    pub(crate) fn stream(&self) -> Md5Stream {
+        let progress = Progress {
+            state: Some(Md5::new()),
+            blocks: VecDeque::new(),
+            scheduled: false,
+        };
+        let stream = Stream {
+            progress: Mutex::new(progress),
+            room: Arc::new(Semaphore::new(AHEAD as usize)),
+        };
+        Md5Stream {
+            queue: Arc::clone(&self.queue),
+            stream: Arc::new(stream),
+        }
+    }
+}
+
+impl Md5Stream {
+    /// Takes in a block's bytes; waits while too many wait before them. `false` if the hash is
+    /// lost.
+    pub(crate) async fn update(&mut self, pieces: Vec<Bytes>) -> bool {
+        let Ok(room) = Arc::clone(&self.stream.room).acquire_owned().await else {
+            return false;
+        };
+        let block = Block {
             pieces,
-            answer,
-        });
-        self.queue.news.notify_one();
-        answered.await.ok()
+            _room: room,
+        };
+        let first = {
+            let mut progress = self.stream.progress.lock();
+            progress.blocks.push_back(block);
+            !std::mem::replace(&mut progress.scheduled, true)
+        };
+        if first {
+            let stream = Arc::clone(&self.stream);
+            self.queue.waiting.lock().streams.push_back(stream);
+            self.queue.news.notify_one();
+        }
+        true
+    }
+
+    /// The hash of everything; `None` if it is lost.
+    pub(crate) async fn finish(self) -> Option<[u8; 16]> {
+        // All room is free once every block is hashed.
+        let _all = self.stream.room.acquire_many(AHEAD).await.ok()?;
+        let state = self.stream.progress.lock().state.take();
+        state.map(Md5::finalize)
     }
 }
 
@@ -78,7 +149,7 @@ impl Drop for Md5Lanes {
 fn run(queue: &Queue) {
     loop {
         let mut waiting = queue.waiting.lock();
-        while waiting.jobs.is_empty() {
+        while waiting.streams.is_empty() {
             if waiting.closed {
                 return;
             }
@@ -86,31 +157,64 @@ fn run(queue: &Queue) {
         }
         // Few streams are shared out over the threads; many fill the lanes of one.
         let idle = THREADS - waiting.busy;
-        let fair = waiting.jobs.len().div_ceil(idle.max(1));
-        let count = if waiting.jobs.len() <= THREADS {
+        let fair = waiting.streams.len().div_ceil(idle.max(1));
+        let count = if waiting.streams.len() <= THREADS {
             fair
         } else {
-            waiting.jobs.len().min(Md5::lanes())
+            waiting.streams.len().min(Md5::lanes())
         };
-        let mut jobs: Vec<Job> = waiting.jobs.drain(..count).collect();
+        let streams: Vec<Arc<Stream>> = waiting.streams.drain(..count).collect();
         waiting.busy += 1;
         drop(waiting);
-        hash(&mut jobs);
-        queue.waiting.lock().busy -= 1;
-        for job in jobs {
-            // An upload that is gone needs no answer.
-            let _ = job.answer.send(job.state);
-        }
+        let mut jobs: Vec<Job> = streams.into_iter().filter_map(take).collect();
+        let again: Vec<Arc<Stream>> = match catch_unwind(AssertUnwindSafe(|| hash(&mut jobs))) {
+            Ok(()) => jobs.into_iter().filter_map(put_back).collect(),
+            Err(_) => {
+                tracing::error!("hashing panicked");
+                jobs.iter().for_each(|job| job.stream.room.close());
+                Vec::new()
+            }
+        };
+        let mut waiting = queue.waiting.lock();
+        waiting.busy -= 1;
+        waiting.streams.extend(again);
     }
+}
+
+/// The next block of a stream.
+fn take(stream: Arc<Stream>) -> Option<Job> {
+    let (state, block) = {
+        let mut progress = stream.progress.lock();
+        (progress.state.take()?, progress.blocks.pop_front()?)
+    };
+    Some(Job {
+        stream,
+        state,
+        block,
+    })
+}
+
+/// Leaves the hash with its stream, which comes back if it has more to do.
+fn put_back(job: Job) -> Option<Arc<Stream>> {
+    let more = {
+        let mut progress = job.stream.progress.lock();
+        progress.state = Some(job.state);
+        progress.scheduled = !progress.blocks.is_empty();
+        progress.scheduled
+    };
+    // Only now does its room tell that the block is hashed.
+    drop(job.block);
+    more.then_some(job.stream)
 }
 
 /// Advances all jobs, piece by piece, in step.
 fn hash(jobs: &mut [Job]) {
-    let rounds = jobs.iter().map(|job| job.pieces.len()).max().unwrap_or(0);
+    let pieces = |job: &Job| job.block.pieces.len();
+    let rounds = jobs.iter().map(pieces).max().unwrap_or(0);
     for round in 0..rounds {
         let step = |job| {
-            let Job { state, pieces, .. }: &mut Job = job;
-            pieces.get(round).map(|piece| (state, &piece[..]))
+            let Job { state, block, .. }: &mut Job = job;
+            block.pieces.get(round).map(|piece| (state, &piece[..]))
         };
         let mut lanes: Vec<(&mut Md5, &[u8])> = jobs.iter_mut().filter_map(step).collect();
         Md5::update_together(&mut lanes);
@@ -125,17 +229,20 @@ mod tests {
     async fn many_streams_side_by_side_hash_as_one_alone() {
         let lanes = Md5Lanes::new();
         let body = |stream: usize| vec![u8::try_from(stream).unwrap(); 1000 + 64 * stream];
-        let states = futures_util::future::join_all((0..40).map(|stream| {
-            let pieces = body(stream)
-                .chunks(300)
-                .map(Bytes::copy_from_slice)
-                .collect();
-            lanes.update(Md5::new(), pieces)
+        let hashes = futures_util::future::join_all((0..40).map(|number| {
+            let mut stream = lanes.stream();
+            async move {
+                for block in body(number).chunks(100) {
+                    let pieces = block.chunks(30).map(Bytes::copy_from_slice).collect();
+                    assert!(stream.update(pieces).await);
+                }
+                stream.finish().await
+            }
         }));
-        for (stream, state) in states.await.into_iter().enumerate() {
+        for (number, hash) in hashes.await.into_iter().enumerate() {
             let mut alone = Md5::new();
-            alone.update(&body(stream));
-            assert_eq!(state.unwrap().finalize(), alone.finalize(), "{stream}");
+            alone.update(&body(number));
+            assert_eq!(hash, Some(alone.finalize()), "{number}");
         }
     }
 }

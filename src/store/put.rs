@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drive::{Register, Row, Stage, Want};
-use erasure::{Codec, Layout, ShardKey};
+use erasure::{Layout, ShardKey};
 use futures_util::future::join_all;
 use types::{
     DataId, Etag, Geometry, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId,
@@ -21,7 +21,6 @@ use crate::gates::Pass;
 use crate::place::Spot;
 use crate::properties::{Checksum, Extent, Properties};
 use crate::set::ErasureSet;
-use crate::shards::compute;
 
 /// Objects up to this many bytes ride in the commit itself.
 pub const INLINE_MAX: u64 = 128 << 10;
@@ -161,13 +160,8 @@ impl ErasureSet {
             .into());
         }
         expect_end(body, size, size).await?;
-        let (codec, key) = (self.codec(geometry), key.clone());
-        let work = move || {
-            let (md5, crc) = Digests::small(&pieces);
-            (block.seal(&codec, &key, 0), md5, crc)
-        };
-        let sealed = compute(len, work).await;
-        Ok(sealed.ok_or(Error::Unavailable("shutting down"))?)
+        let (md5, crc) = Digests::small(&pieces);
+        Ok((block.seal(&self.codec(geometry), key, 0), md5, crc))
     }
 
     async fn take_in_large<B: Body>(
@@ -181,9 +175,8 @@ impl ErasureSet {
         let layout = Layout::new(geometry, extent.size);
         let codec = self.codec(geometry);
         let mut stages = Stages::open(self, spot, extent).await?;
-        let mut digests = Digests::new(Arc::clone(&self.md5));
+        let mut digests = Digests::new(&self.md5);
         let mut left_over = Bytes::new();
-        let mut sealing: Option<tokio::task::JoinHandle<SealedBlock>> = None;
         for stripe in 0..layout.stripes() {
             let len = layout.block_len(stripe);
             let buffer = self.buffers.take(Block::buffer_len(geometry, len)).await?;
@@ -196,18 +189,9 @@ impl ErasureSet {
                 &mut Vec::new(),
             )
             .await?;
-            if let Some(sealed) = sealing.take() {
-                let sealed = sealed
-                    .await
-                    .map_err(|_| Error::Unavailable("shutting down"))?;
-                stages.append(sealed, &mut digests).await?;
-            }
-            sealing = Some(seal(block, &codec, key, stripe));
-        }
-        if let Some(sealed) = sealing.take() {
-            let sealed = sealed
-                .await
-                .map_err(|_| Error::Unavailable("shutting down"))?;
+            // Here and now: the block is in this core's cache, and handing it to another thread
+            // costs more than coding it.
+            let sealed = block.seal(&codec, key, stripe);
             stages.append(sealed, &mut digests).await?;
         }
         if !left_over.is_empty() {
@@ -348,16 +332,6 @@ pub(crate) struct Change<'a> {
     pub(crate) class: StorageClass,
     pub(crate) now: Timestamp,
     pub(crate) properties: &'a Properties,
-}
-
-fn seal(
-    block: Block,
-    codec: &Codec,
-    key: &ShardKey,
-    stripe: u64,
-) -> tokio::task::JoinHandle<SealedBlock> {
-    let (codec, key) = (codec.clone(), key.clone());
-    tokio::task::spawn_blocking(move || block.seal(&codec, &key, stripe))
 }
 
 /// Fills a block from a body. `left_over` keeps what a piece had beyond the block.

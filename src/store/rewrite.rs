@@ -17,7 +17,7 @@ use crate::heal::Depth;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::set::ErasureSet;
-use crate::shards::{compute, too_few};
+use crate::shards::too_few;
 
 /// Commits a row again until W drives have it (rule 3b): all as it was, but for the next order of
 /// this lease if it has one of an older lease. Under its old order it would stay below what a
@@ -119,7 +119,7 @@ async fn inline_frames(
     let gathered = inline::gather(set, whose, extent, head, &none, enough).await;
     let missing = |shard: &usize| gathered.shards.get(*shard).is_some_and(Option::is_none);
     let lost: Vec<usize> = (0..set.len()).filter(missing).collect();
-    let shards = gathered.rebuilt(set, extent, &lost).await?;
+    let shards = gathered.rebuilt(set, extent, &lost)?;
     let key = ShardKey::new(set.deployment, extent.data, u32::from(extent.number));
     let frame = |place: usize| {
         let index = placement::shard_on(u16::from(extent.rotation), place, set.len());
@@ -163,10 +163,7 @@ pub(crate) async fn rewrite_files(
         let rebuilt = shards.stripe(stripe, &sources, &indices).await?;
         for ((stage, index), shard) in stages.iter_mut().zip(&indices).zip(rebuilt) {
             let Some(writer) = stage else { continue };
-            let (key, extent, index, len) =
-                (shards.key.clone(), extent.clone(), *index, shard.len());
-            let frame = compute(len, move || seal(&key, &extent, stripe, index, &shard)).await;
-            let frame = frame.ok_or(Error::Unavailable("shutting down"))?;
+            let frame = seal(&shards.key, extent, stripe, *index, &shard);
             if writer.append(frame).await.is_err() {
                 *stage = None;
             }

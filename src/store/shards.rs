@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drive::{Register, ShardRead};
-use erasure::{FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
+use erasure::{Codec, FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quorum::Shard;
@@ -41,8 +41,8 @@ impl Shards {
         let wanted: Vec<usize> = span.shards().collect();
         let has = |found: &Found, shard: &usize| found.get(*shard).is_some_and(Option::is_some);
         let whole = |found: &Found| wanted.iter().all(|shard| has(found, shard));
-        let found = self.fetch(span.stripe, &wanted, whole).await?;
-        let found = self.rebuild(span.stripe, found, wanted.clone()).await?;
+        let mut found = self.fetch(span.stripe, &wanted, whole).await?;
+        self.complete(span.stripe, &mut found, &wanted)?;
         let piece = |shard: &usize| {
             let bytes = found
                 .get(*shard)
@@ -61,8 +61,8 @@ impl Shards {
         wanted: &[usize],
     ) -> Result<Vec<Bytes>, Error> {
         let first = sources.get(..self.geometry.data()).unwrap_or(sources);
-        let found = self.fetch(stripe, first, |_| false).await?;
-        let found = self.rebuild(stripe, found, wanted.to_vec()).await?;
+        let mut found = self.fetch(stripe, first, |_| false).await?;
+        self.complete(stripe, &mut found, wanted)?;
         wanted
             .iter()
             .map(|shard| found.get(*shard).cloned().flatten().ok_or(Error::Damaged))
@@ -162,49 +162,56 @@ impl Shards {
             tracing::debug!(%error, shard, "shard not read");
             state_of(&error)
         })?;
-        self.open(stripe, shard, frame).await.ok_or(Shard::Bad)
+        self.open(stripe, shard, &frame).ok_or(Shard::Bad)
     }
 
-    async fn open(&self, stripe: u64, shard: usize, frame: Bytes) -> Option<Bytes> {
+    /// The shard in a frame, if that is the right one and good. Checked here and now: the bytes
+    /// were just read, and handing them to another thread costs more than hashing them.
+    fn open(&self, stripe: u64, shard: usize, frame: &Bytes) -> Option<Bytes> {
         let id = FrameId {
             stripe,
             shard: u8::try_from(shard).ok()?,
             geometry: self.geometry,
         };
-        let (key, shard_len) = (self.key.clone(), self.layout.shard_len(stripe));
-        let check = move || {
-            key.open_frame(id, shard_len, &frame)?;
-            Some(frame.slice(FRAME_HEAD_LEN..))
-        };
-        compute(shard_len, check).await.flatten()
+        self.key
+            .open_frame(id, self.layout.shard_len(stripe), frame)?;
+        Some(frame.slice(FRAME_HEAD_LEN..))
     }
 
-    async fn rebuild(&self, stripe: u64, found: Found, wanted: Vec<usize>) -> Result<Found, Error> {
+    /// Adds those of the wanted shards that were not found.
+    fn complete(&self, stripe: u64, found: &mut Found, wanted: &[usize]) -> Result<(), Error> {
         let lost: Vec<usize> = wanted
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|shard| found.get(*shard).is_some_and(Option::is_none))
             .collect();
         if lost.is_empty() {
-            return Ok(found);
+            return Ok(());
         }
-        let shard_len = self.layout.shard_len(stripe);
         let codec = self.set.codec(self.geometry);
-        let work = move || {
-            let mut found = found;
-            let present: Vec<Option<&[u8]>> = found.iter().map(|shard| shard.as_deref()).collect();
-            let mut made: Vec<Vec<u8>> = lost.iter().map(|_| vec![0; shard_len]).collect();
-            let mut out: Vec<&mut [u8]> = made.iter_mut().map(Vec::as_mut_slice).collect();
-            codec.rebuild(&present, &lost, &mut out).ok()?;
-            for (shard, bytes) in lost.iter().zip(made) {
-                *found.get_mut(*shard)? = Some(bytes.into());
-            }
-            Some(found)
-        };
-        compute(shard_len, work)
-            .await
-            .flatten()
-            .ok_or(Error::Damaged)
+        rebuild(&codec, self.layout.shard_len(stripe), found, &lost)
     }
+}
+
+/// Fills in shards that are lost, from any k that are there.
+pub(crate) fn rebuild(
+    codec: &Codec,
+    shard_len: usize,
+    shards: &mut [Option<Bytes>],
+    lost: &[usize],
+) -> Result<(), Error> {
+    let present: Vec<Option<&[u8]>> = shards.iter().map(|shard| shard.as_deref()).collect();
+    let mut made: Vec<Vec<u8>> = lost.iter().map(|_| vec![0; shard_len]).collect();
+    let mut out: Vec<&mut [u8]> = made.iter_mut().map(Vec::as_mut_slice).collect();
+    codec
+        .rebuild(&present, lost, &mut out)
+        .map_err(|_| Error::Damaged)?;
+    for (shard, bytes) in lost.iter().zip(made) {
+        if let Some(slot) = shards.get_mut(*shard) {
+            *slot = Some(bytes.into());
+        }
+    }
+    Ok(())
 }
 
 /// What a failed read says of the shard: only what is positively not there is bad.
@@ -223,16 +230,4 @@ pub(crate) fn too_few(unknown: bool) -> Error {
     } else {
         Error::Damaged
     }
-}
-
-/// Small work is done at once, large work off the async threads.
-pub(crate) async fn compute<T: Send + 'static>(
-    len: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    const AT_ONCE_MAX: usize = 64 << 10;
-    if len <= AT_ONCE_MAX {
-        return Some(work());
-    }
-    tokio::task::spawn_blocking(work).await.ok()
 }

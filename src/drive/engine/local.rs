@@ -422,19 +422,13 @@ impl Drive for LocalDrive {
     }
 
     fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
-        self.read(move |shared| {
-            let generation = shared.generation(read.data)?;
-            if shared.doomed.lock().contains(&(read.data, generation)) {
-                return Err(Error::Missing);
-            }
-            let bytes = shared
-                .shards
-                .read(read.data, generation, read.offset, read.len);
-            if matches!(bytes, Err(Error::Corrupt(_))) {
-                Counters::add(&shared.counters.corrupt_reads, 1);
-            }
-            bytes
-        })
+        if let Err(error) = self.shared.health.check() {
+            return refused(error);
+        }
+        match self.shared.read_shard_now(&read) {
+            Some(bytes) => Box::pin(ready(Ok(bytes))),
+            None => self.reader().read(move |shared| shared.read_shard(&read)),
+        }
     }
 
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {

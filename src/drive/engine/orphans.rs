@@ -7,6 +7,7 @@ use types::{DataId, Placed};
 use super::entry::Standing;
 use super::shared::{Part, Shared};
 use crate::contract::Error;
+use crate::index::Access;
 use crate::register::Register;
 
 /// A staged file that waited this long for its commit is given up.
@@ -52,7 +53,7 @@ fn is_orphan(
     generation: u32,
     register: &Register,
 ) -> Result<bool, Error> {
-    if shared.generation(data)? != generation {
+    if shared.generation(data, Access::Point)? != generation {
         return Ok(true);
     }
     if lists(shared, register, data)? {
@@ -69,16 +70,19 @@ fn lists(shared: &Shared, register: &Register, data: DataId) -> Result<bool, Err
     let bytes = register.as_bytes();
     let mut parts = Vec::new();
     let mut listed = false;
-    shared
-        .tree()
-        .rows(bytes, shared.seal.register_hash(bytes), |_, value| {
+    shared.tree().rows(
+        bytes,
+        shared.seal.register_hash(bytes),
+        Access::Point,
+        |_, value| {
             match value.head.placed {
                 Placed::File => listed |= value.head.data == data,
                 Placed::Parts => parts.push(value.at),
                 Placed::Nowhere | Placed::Inline => {}
             }
             !listed
-        })?;
+        },
+    )?;
     for at in parts {
         let row = shared.read_log(at, Part::Row)?;
         listed |= row

@@ -12,6 +12,7 @@ use super::queue::MovedRow;
 use super::row::{self, Freed, Written};
 use super::shared::Part;
 use crate::contract::{Commit, Discard, Error, Fence, MetaWrite, Row, Settles};
+use crate::index::Access;
 use crate::register::{Register, Space};
 
 /// A row of a register as of the batch in the making.
@@ -233,7 +234,7 @@ impl Committer {
         let value = match self.in_batch(&key) {
             Some(Change::Raw(value)) => Some(value.clone()),
             Some(_) => None,
-            None => self.tree.find(&self.shared.seal, &key)?,
+            None => self.tree.find(&self.shared.seal, &key, Access::Point)?,
         };
         value
             .map(|value| keys::parse_file(&value).ok_or(unknown))
@@ -256,6 +257,7 @@ impl Committer {
         self.tree.rows(
             bytes,
             self.shared.seal.register_hash(bytes),
+            Access::Point,
             |key, value| {
                 rows.push(Held {
                     key: key.to_vec(),
@@ -445,7 +447,9 @@ impl Committer {
             let current = match self.in_batch(&moved.key) {
                 Some(Change::Put(value, ..)) => Some(value.to_vec()),
                 Some(_) => None,
-                None => self.tree.find(&self.shared.seal, &moved.key)?,
+                None => self
+                    .tree
+                    .find(&self.shared.seal, &moved.key, Access::Point)?,
             };
             let Some(current) =
                 current.filter(|value| head::decode_location(value) == Some(moved.at))

@@ -11,7 +11,10 @@ use super::settled::Settled;
 use super::shared::{Part, Shared};
 use super::stats::Counters;
 use super::tree::Tree;
-use crate::contract::{Error, Row, RowAnswer, Rows, RowsRequest, Scan, ScanPage, ScanRow, Want};
+use crate::contract::{
+    Error, Row, RowAnswer, Rows, RowsRequest, Scan, ScanPage, ScanRow, ShardRead, Want,
+};
+use crate::index::Access;
 use crate::register::Register;
 
 /// How often a row that moves away while it is read is looked up again.
@@ -63,13 +66,6 @@ impl Chooser {
     }
 }
 
-/// Whether a read may wait for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    Wait,
-    Now,
-}
-
 /// Why a read failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Refusal {
@@ -97,7 +93,7 @@ impl Shared {
     pub(super) fn read_rows(&self, request: &RowsRequest) -> Result<Rows, Error> {
         // A row may move or go between its lookup and its reading: then the index says so now.
         for _ in 0..TRIES {
-            match self.try_rows(&self.tree(), request, Patience::Wait) {
+            match self.try_rows(&self.tree(), request, Access::Point) {
                 Ok(rows) => return Ok(rows),
                 Err(Refusal::Failed(error)) => return Err(self.count(error)),
                 Err(Refusal::Moved | Refusal::NotNow) => {}
@@ -106,14 +102,31 @@ impl Shared {
         Err(self.count(Error::Corrupt("row lies in a segment that is gone")))
     }
 
-    /// Reads rows if all of them lie in memory: `None` if that is not so, or not sure.
+    /// Reads rows if that takes no disk: `None` if it does, or is not sure.
     pub(super) fn read_rows_now(&self, request: &RowsRequest) -> Option<Rows> {
-        let tree = self.tree();
-        let hash = self.seal.register_hash(request.register.as_bytes());
-        if !tree.is_in_memory(hash) {
+        self.try_rows(&self.tree(), request, Access::Now).ok()
+    }
+
+    /// Reads a part of a shard file. May wait for the disk.
+    pub(super) fn read_shard(&self, read: &ShardRead) -> Result<Bytes, Error> {
+        let generation = self.generation(read.data, Access::Point)?;
+        if self.doomed.lock().contains(&(read.data, generation)) {
+            return Err(Error::Missing);
+        }
+        let bytes = self
+            .shards
+            .read(read.data, generation, read.offset, read.len);
+        bytes.map_err(|error| self.count(error))
+    }
+
+    /// As [`Shared::read_shard`], if that takes no disk; else `None`.
+    pub(super) fn read_shard_now(&self, read: &ShardRead) -> Option<Bytes> {
+        let generation = self.generation(read.data, Access::Now).ok()?;
+        if self.doomed.lock().contains(&(read.data, generation)) {
             return None;
         }
-        self.try_rows(&tree, request, Patience::Now).ok()
+        self.shards
+            .read_now(read.data, generation, read.offset, read.len)
     }
 
     fn count(&self, error: Error) -> Error {
@@ -130,13 +143,13 @@ impl Shared {
         &self,
         tree: &Tree,
         request: &RowsRequest,
-        patience: Patience,
+        access: Access,
     ) -> Result<Rows, Refusal> {
         let register = request.register.as_bytes();
         let hash = self.seal.register_hash(register);
         let mut chooser = Chooser::new(request.want);
         let mut found: Vec<Value> = Vec::new();
-        tree.rows(register, hash, |_, value| {
+        tree.rows(register, hash, access, |_, value| {
             let settled = || self.covers(value.slot, value.head.order);
             match chooser.choose(&value.head, settled) {
                 Choice::Take => found.push(value),
@@ -155,7 +168,7 @@ impl Shared {
         for (at, value) in found.iter().enumerate() {
             let whole = matches!(request.want, Want::All | Want::Exact(..)) || likely == Some(at);
             let (row, inline) = match whole {
-                true => self.read_row(register, value, patience)?,
+                true => self.read_row(register, value, access)?,
                 false => (None, None),
             };
             let settled = self.covers(value.slot, value.head.order);
@@ -169,15 +182,10 @@ impl Shared {
         Ok(rows)
     }
 
-    fn read_row(
-        &self,
-        register: &[u8],
-        value: &Value,
-        patience: Patience,
-    ) -> Result<Found, Refusal> {
-        let read = match patience {
-            Patience::Wait => self.read_log(value.at, Part::Whole).map(Some),
-            Patience::Now => self.read_log_now(value.at, Part::Whole),
+    fn read_row(&self, register: &[u8], value: &Value, access: Access) -> Result<Found, Refusal> {
+        let read = match access {
+            Access::Now => self.read_log_now(value.at, Part::Whole),
+            Access::Point | Access::Scan => self.read_log(value.at, Part::Whole).map(Some),
         };
         let bytes = match read {
             Ok(Some(bytes)) => bytes,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use rustix::io::ReadWriteFlags;
 use types::{DataId, DriveId, Epoch, Order, Slot};
 
 use super::batch::PEERS;
@@ -25,7 +24,8 @@ use super::tree::Tree;
 use crate::contract::{Error, Settles};
 use crate::failpoint::Failpoints;
 use crate::files::{Root, ShardFiles};
-use crate::index::RunSeal;
+use crate::index::{Access, RunSeal};
+use crate::now::read_now;
 
 /// Everything about an open drive that more than one thread needs.
 pub(super) struct Shared {
@@ -215,12 +215,8 @@ impl Shared {
     /// As [`Shared::read_log`], if that takes no disk; else `None`.
     pub(super) fn read_log_now(&self, at: Location, part: Part) -> Result<Option<RowBytes>, Error> {
         let (segment, mut bytes) = self.room_for(at, part)?;
-        let len = bytes.len();
-        let mut whole = [std::io::IoSliceMut::new(&mut bytes)];
-        let offset = u64::from(at.offset);
-        let read = rustix::io::preadv2(&segment.file, &mut whole, offset, ReadWriteFlags::NOWAIT);
-        // Whatever else comes is found again by the read that may wait.
-        Ok((read == Ok(len)).then_some(RowBytes { bytes, at }))
+        let read = read_now(&segment.file, &mut bytes, u64::from(at.offset));
+        Ok(read.map(|()| RowBytes { bytes, at }))
     }
 
     fn room_for(&self, at: Location, part: Part) -> Result<(Arc<Segment>, Vec<u8>), Error> {
@@ -236,8 +232,9 @@ impl Shared {
     }
 
     /// The generation of a shard file that counts.
-    pub(super) fn generation(&self, data: DataId) -> Result<u32, Error> {
-        let found = self.tree().find(&self.seal, &keys::file_key(data))?;
+    pub(super) fn generation(&self, data: DataId, access: Access) -> Result<u32, Error> {
+        let key = keys::file_key(data);
+        let found = self.tree().find(&self.seal, &key, access)?;
         match found {
             None => Ok(0),
             Some(value) => {

@@ -18,7 +18,7 @@ use super::replay::Reader;
 use super::segment::{FIRST_BATCH, SPARES, Segment};
 use super::shared::{Shared, from_io};
 use crate::contract::Error;
-use crate::index::{Depth, Run, RunMeta, RunWriter, Verdict, compact, pick, salvage};
+use crate::index::{Access, Depth, Run, RunMeta, RunWriter, Verdict, compact, pick, salvage};
 use crate::register::Register;
 
 /// A segment is collected once less than one part in this many of it is live.
@@ -399,7 +399,7 @@ fn collect(shared: &Shared, id: u64) -> Result<(), Error> {
 }
 
 fn is_current(shared: &Shared, key: &[u8], at: Location) -> Result<bool, Error> {
-    let value = shared.tree().find(&shared.seal, key)?;
+    let value = shared.tree().find(&shared.seal, key, Access::Point)?;
     Ok(value.is_some_and(|value| head::decode_location(&value) == Some(at)))
 }
 

@@ -38,9 +38,9 @@ impl Tree {
     }
 
     /// A walk from `start` on that misses nothing whose filter part has this hash.
-    fn walk_at(&self, start: &[u8], hash: RegisterHash) -> Result<Merge, Error> {
+    fn walk_at(&self, start: &[u8], hash: RegisterHash, access: Access) -> Result<Merge, Error> {
         let runs = self.runs.iter().filter(|run| run.may_contain(hash));
-        Merge::new(self.tables().cloned(), runs, start, Access::Point)
+        Merge::new(self.tables().cloned(), runs, start, access)
     }
 
     /// Whether the answer to anything about this part of the key space lies in memory.
@@ -54,8 +54,13 @@ impl Tree {
     }
 
     /// The value under a key.
-    pub(super) fn find(&self, seal: &RunSeal, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let mut walk = self.walk_at(key, seal.register_hash(filter_part(key)))?;
+    pub(super) fn find(
+        &self,
+        seal: &RunSeal,
+        key: &[u8],
+        access: Access,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut walk = self.walk_at(key, seal.register_hash(filter_part(key)), access)?;
         let found = walk.next()?;
         Ok(found
             .filter(|(at, _)| *at == key)
@@ -67,9 +72,10 @@ impl Tree {
         &self,
         register: &[u8],
         hash: RegisterHash,
+        access: Access,
         mut more: impl FnMut(&[u8], Value) -> bool,
     ) -> Result<(), Error> {
-        let mut walk = self.walk_at(register, hash)?;
+        let mut walk = self.walk_at(register, hash, access)?;
         while let Some((key, value)) = walk.next()? {
             if !is_row_of(register, key) {
                 break;

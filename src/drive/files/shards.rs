@@ -22,6 +22,7 @@ use super::root::{Access, Root};
 use super::staging::{StageFile, TmpFile};
 use crate::contract::{Error, Identity, Staged};
 use crate::failpoint::Failpoints;
+use crate::now::read_now;
 use crate::register::Register;
 
 /// Descriptors kept open for reading, per drive.
@@ -214,6 +215,24 @@ impl ShardFiles {
         } else {
             Ok(Bytes::from(bytes))
         }
+    }
+
+    /// As [`ShardFiles::read`], if that takes no disk; else `None`.
+    pub(crate) fn read_now(
+        &self,
+        data: DataId,
+        generation: u32,
+        offset: u64,
+        len: usize,
+    ) -> Option<Bytes> {
+        let file = self.open_files.find((data, generation))?;
+        check_len(&file).ok()?;
+        offset
+            .checked_add(len as u64)
+            .filter(|end| *end <= file.frames_len)?;
+        let mut bytes = vec![0; len];
+        read_now(&file.file, &mut bytes, offset + HEADER_LEN as u64)?;
+        Some(bytes.into())
     }
 
     /// Bytes of frames of a published file.

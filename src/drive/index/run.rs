@@ -13,6 +13,7 @@ use super::meta::RunMeta;
 use super::seal::{HASH_LEN, RegisterHash, RunId, RunKey, RunSeal, Section};
 use super::{io_error, varint};
 use crate::contract::Error;
+use crate::now::read_now;
 
 const MAGIC: [u8; 8] = *b"sarsenr1";
 
@@ -168,6 +169,8 @@ pub(crate) struct Run {
 pub(crate) enum Access {
     /// A few entries: blocks come from the cache, and go there.
     Point,
+    /// As `Point`, but [`Error::Timeout`] where that would have to wait for the disk.
+    Now,
     /// Many entries: the cache is left alone.
     Scan,
 }
@@ -241,7 +244,7 @@ impl Run {
     ) -> Result<(), Error> {
         let mut bytes = Vec::new();
         for block in 0..self.index.blocks() {
-            match self.read_block(block, &mut bytes) {
+            match self.read_block(block, &mut bytes, Access::Scan) {
                 Err(Error::Corrupt(_)) => continue,
                 read => read?,
             }
@@ -293,7 +296,7 @@ impl Run {
     }
 
     /// Reads and verifies a block into `buffer`, which then holds its bytes without the hash.
-    fn read_block(&self, block: usize, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    fn read_block(&self, block: usize, buffer: &mut Vec<u8>, access: Access) -> Result<(), Error> {
         let (Some(from), Some(to)) = (
             self.index.offsets.get(block),
             self.index.offsets.get(block + 1),
@@ -301,8 +304,14 @@ impl Run {
             return Err(Error::Corrupt("run has no such block"));
         };
         buffer.resize(usize::try_from(to - from).unwrap_or(usize::MAX), 0);
-        let read = self.file.read_exact_at(buffer, *from);
-        let read = read.map_err(|error| io_error(&error)).and_then(|()| {
+        let read = match access {
+            Access::Now => read_now(&self.file, buffer, *from).ok_or(Error::Timeout),
+            Access::Point | Access::Scan => {
+                let read = self.file.read_exact_at(buffer, *from);
+                read.map_err(|error| io_error(&error))
+            }
+        };
+        let read = read.and_then(|()| {
             let sound = self.key.open(Section::Block(block as u64), buffer);
             let sound = sound.map(<[u8]>::len);
             sound.ok_or(Error::Corrupt("index block has a wrong hash"))
@@ -314,12 +323,12 @@ impl Run {
         Ok(())
     }
 
-    fn cached_block(&self, block: usize) -> Result<Arc<[u8]>, Error> {
+    fn cached_block(&self, block: usize, access: Access) -> Result<Arc<[u8]>, Error> {
         if let Some(bytes) = self.cache.find(self.meta.id, block as u64) {
             return Ok(bytes);
         }
         let mut buffer = Vec::new();
-        self.read_block(block, &mut buffer)?;
+        self.read_block(block, &mut buffer, access)?;
         let bytes: Arc<[u8]> = buffer.into();
         self.cache.insert(self.meta.id, block as u64, &bytes);
         Ok(bytes)
@@ -432,13 +441,15 @@ impl RunIter {
     fn load(&mut self, block: usize) -> Result<(), Error> {
         self.block = None;
         match self.access {
-            Access::Point => self.bytes = BlockBytes::Shared(self.run.cached_block(block)?),
+            Access::Point | Access::Now => {
+                self.bytes = BlockBytes::Shared(self.run.cached_block(block, self.access)?);
+            }
             Access::Scan => {
                 let mut buffer = match &mut self.bytes {
                     BlockBytes::Own(buffer) => std::mem::take(buffer),
                     BlockBytes::Shared(_) => Vec::new(),
                 };
-                self.run.read_block(block, &mut buffer)?;
+                self.run.read_block(block, &mut buffer, self.access)?;
                 self.bytes = BlockBytes::Own(buffer);
             }
         }
