@@ -41,9 +41,31 @@ struct Queue {
 struct Waiting {
     /// Each stream at most once: a thread takes one block of it, and then puts it back.
     streams: VecDeque<Arc<Stream>>,
+    /// Streams that are not finished.
+    alive: usize,
     /// Threads that hash just now.
     busy: usize,
     closed: bool,
+}
+
+impl Waiting {
+    /// Whether one more thread should hash. Few streams are shared out over the threads; of
+    /// more, those that come while a thread is busy gather, so that they fill the lanes of one.
+    fn is_due(&self) -> bool {
+        let spread = self.busy == 0 || self.alive <= THREADS;
+        !self.streams.is_empty() && (spread || self.streams.len() >= Md5::lanes())
+    }
+
+    /// What a thread takes at once.
+    fn take(&mut self) -> Vec<Arc<Stream>> {
+        let most = if self.alive <= THREADS {
+            1
+        } else {
+            Md5::lanes()
+        };
+        let count = self.streams.len().min(most);
+        self.streams.drain(..count).collect()
+    }
 }
 
 struct Stream {
@@ -99,6 +121,7 @@ impl Md5Lanes {
             progress: Mutex::new(progress),
             room: Arc::new(Semaphore::new(AHEAD as usize)),
         };
+        self.queue.waiting.lock().alive += 1;
         Md5Stream {
             queue: Arc::clone(&self.queue),
             stream: Arc::new(stream),
@@ -139,6 +162,12 @@ impl Md5Stream {
     }
 }
 
+impl Drop for Md5Stream {
+    fn drop(&mut self) {
+        self.queue.waiting.lock().alive -= 1;
+    }
+}
+
 impl Drop for Md5Lanes {
     fn drop(&mut self) {
         self.queue.waiting.lock().closed = true;
@@ -149,21 +178,13 @@ impl Drop for Md5Lanes {
 fn run(queue: &Queue) {
     loop {
         let mut waiting = queue.waiting.lock();
-        while waiting.streams.is_empty() {
-            if waiting.closed {
+        while !waiting.is_due() {
+            if waiting.closed && waiting.streams.is_empty() {
                 return;
             }
             queue.news.wait(&mut waiting);
         }
-        // Few streams are shared out over the threads; many fill the lanes of one.
-        let idle = THREADS - waiting.busy;
-        let fair = waiting.streams.len().div_ceil(idle.max(1));
-        let count = if waiting.streams.len() <= THREADS {
-            fair
-        } else {
-            waiting.streams.len().min(Md5::lanes())
-        };
-        let streams: Vec<Arc<Stream>> = waiting.streams.drain(..count).collect();
+        let streams = waiting.take();
         waiting.busy += 1;
         drop(waiting);
         let mut jobs: Vec<Job> = streams.into_iter().filter_map(take).collect();
