@@ -1,6 +1,7 @@
 //! Reading an object: rows from a read quorum, then k good shards.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use drive::{Register, Row, RowsRequest, Want};
@@ -18,8 +19,11 @@ use crate::rewrite::find_row;
 use crate::set::{Asked, ErasureSet};
 use crate::shards::Shards;
 
-/// Stripes read ahead of the client.
+/// Stripes read at once for a client, the one it waits for among them.
 const READ_AHEAD: usize = 2;
+/// With more bodies than this on their way each reads only what it sends: the others keep the
+/// drives busy, and memory stays bounded.
+const AHEAD_BODIES_MAX: usize = 16;
 
 /// A version that was found, and the way to its bytes.
 pub struct Found {
@@ -240,17 +244,19 @@ impl Found {
         }
         let shards = self.set.shards(&self.register, self.slot, &extent);
         let whole = range == ByteRange::whole(extent.size);
+        let sending = Sending::begin(&self.set);
+        let ahead = sending.ahead();
         let spans: Vec<_> = shards.layout.spans(range).collect();
         let blocks = stream::iter(spans)
             .map(move |span| {
                 let shards = shards.clone();
                 async move { shards.read(&span).await }
             })
-            .buffered(READ_AHEAD);
+            .buffered(ahead);
         let mut check =
             whole.then(|| (crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme), 0));
         let pieces = blocks.map(move |block| {
-            let pieces = block?;
+            let (_sending, pieces) = (&sending, block?);
             if let Some((crc, seen)) = &mut check {
                 for piece in &pieces {
                     crc.update(piece);
@@ -278,6 +284,30 @@ impl Found {
             register: Arc::clone(&self.register),
             slot: self.slot,
         }
+    }
+}
+
+/// A body on its way, counted until it is sent or given up.
+struct Sending(Arc<ErasureSet>);
+
+impl Sending {
+    fn begin(set: &Arc<ErasureSet>) -> Self {
+        set.sending.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(set))
+    }
+
+    /// How many stripes to read at once.
+    fn ahead(&self) -> usize {
+        match self.0.sending.load(Ordering::Relaxed) {
+            ..=AHEAD_BODIES_MAX => READ_AHEAD,
+            _ => 1,
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

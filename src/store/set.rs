@@ -1,7 +1,7 @@
 //! One erasure set: its drives, and how they are asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drive::{Drive, Register, RowAnswer, Rows, RowsRequest, Status, Want};
@@ -54,6 +54,8 @@ pub(crate) struct ErasureSet {
     pub(crate) hints: Hints,
     pub(crate) counters: Arc<Counters>,
     pub(crate) collector: Collector,
+    /// Bodies that are being read and sent.
+    pub(crate) sending: AtomicUsize,
     /// The highest log position that each drive acknowledged.
     positions: Vec<AtomicU64>,
     codecs: parking_lot::Mutex<Vec<Codec>>,
@@ -82,6 +84,7 @@ impl ErasureSet {
             .map(|drive| AtomicU64::new(drive.positions().0));
         Self {
             positions: positions.collect(),
+            sending: AtomicUsize::new(0),
             buffers: shared.buffers.clone(),
             md5: Arc::clone(&shared.md5),
             counters: Arc::clone(&shared.counters),
