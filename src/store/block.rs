@@ -7,43 +7,88 @@ use bytes::Bytes;
 use erasure::{Codec, FRAME_HEAD_LEN, FrameId, ShardKey};
 use types::Geometry;
 
-use crate::buffers::Buffer;
+use crate::buffers::{ALIGNMENT, Buffer};
+
+/// Where the frames of one stripe lie in its buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    geometry: Geometry,
+    /// Bytes of data.
+    len: usize,
+    shard_len: usize,
+    /// From one frame to the next.
+    stride: usize,
+    /// What lies before the first.
+    lead: usize,
+}
+
+impl Plan {
+    /// Frames one right after another.
+    pub(crate) fn dense(geometry: Geometry, len: usize) -> Self {
+        let shard_len = geometry.shard_len(len);
+        Self {
+            geometry,
+            len,
+            shard_len,
+            stride: FRAME_HEAD_LEN + shard_len,
+            lead: 0,
+        }
+    }
+
+    /// Frames that lie in memory as in a file in which they begin at `offset`: a whole block of
+    /// the disk is then one of memory too, and a drive writes it without a copy.
+    pub(crate) fn aligned(geometry: Geometry, len: usize, offset: u64) -> Self {
+        let dense = Self::dense(geometry, len);
+        let lead = usize::try_from(offset % ALIGNMENT as u64).unwrap_or(0);
+        Self {
+            stride: (lead + dense.stride).next_multiple_of(ALIGNMENT),
+            lead,
+            ..dense
+        }
+    }
+
+    /// How many bytes of buffer that takes.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.geometry.drives() * self.stride
+    }
+
+    /// Where a shard's frame begins.
+    fn frame_at(&self, shard: usize) -> usize {
+        shard * self.stride + self.lead
+    }
+
+    /// Where a byte of the data, or of its padding, lies.
+    fn place_of(&self, at: usize) -> usize {
+        self.frame_at(at / self.shard_len) + FRAME_HEAD_LEN + at % self.shard_len
+    }
+}
 
 /// Room for the frames of one stripe, being filled with its data.
 pub(crate) struct Block {
     buffer: Buffer,
-    geometry: Geometry,
-    len: usize,
-    shard_len: usize,
+    plan: Plan,
     filled: usize,
 }
 
 impl Block {
-    /// How many bytes of buffer a block of `len` bytes needs.
-    pub(crate) fn buffer_len(geometry: Geometry, len: usize) -> usize {
-        geometry.drives() * (FRAME_HEAD_LEN + geometry.shard_len(len))
-    }
-
-    /// An empty block of `len` bytes in a buffer of [`Block::buffer_len`].
-    pub(crate) fn new(buffer: Buffer, geometry: Geometry, len: usize) -> Self {
+    /// An empty block in a buffer of [`Plan::buffer_len`].
+    pub(crate) fn new(buffer: Buffer, plan: Plan) -> Self {
         Self {
             buffer,
-            geometry,
-            len,
-            shard_len: geometry.shard_len(len),
+            plan,
             filled: 0,
         }
     }
 
     /// Moves as many bytes as fit from the front of `bytes` into the block.
     pub(crate) fn fill(&mut self, bytes: &mut Bytes) {
-        while self.filled < self.len && !bytes.is_empty() {
-            let (shard, within) = (self.filled / self.shard_len, self.filled % self.shard_len);
+        let Plan { len, shard_len, .. } = self.plan;
+        while self.filled < len && !bytes.is_empty() {
             let count = bytes
                 .len()
-                .min(self.shard_len - within)
-                .min(self.len - self.filled);
-            let at = shard * (FRAME_HEAD_LEN + self.shard_len) + FRAME_HEAD_LEN + within;
+                .min(shard_len - self.filled % shard_len)
+                .min(len - self.filled);
+            let at = self.plan.place_of(self.filled);
             let piece = bytes.split_to(count);
             if let Some(place) = self.buffer.as_mut().get_mut(at..at + count) {
                 place.copy_from_slice(&piece);
@@ -54,21 +99,22 @@ impl Block {
 
     /// Whether all bytes of the block are there.
     pub(crate) fn is_full(&self) -> bool {
-        self.filled == self.len
+        self.filled == self.plan.len
     }
 
     /// Computes parity and hashes.
     pub(crate) fn seal(mut self, codec: &Codec, key: &ShardKey, stripe: u64) -> SealedBlock {
         self.pad();
-        let (geometry, shard_len, len) = (self.geometry, self.shard_len, self.len);
-        let frame_len = FRAME_HEAD_LEN + shard_len;
+        let plan = self.plan;
+        let geometry = plan.geometry;
         {
             let mut heads = Vec::with_capacity(geometry.drives());
             let mut shards = Vec::with_capacity(geometry.drives());
-            for frame in self.buffer.as_mut().chunks_exact_mut(frame_len) {
+            for place in self.buffer.as_mut().chunks_exact_mut(plan.stride) {
+                let frame = place.split_at_mut(plan.lead).1;
                 let (head, shard) = frame.split_at_mut(FRAME_HEAD_LEN);
                 heads.push(head);
-                shards.push(shard);
+                shards.push(shard.split_at_mut(plan.shard_len).0);
             }
             let (data, parity) = shards.split_at_mut(geometry.data());
             let data: Vec<&[u8]> = data.iter().map(|shard| &**shard).collect();
@@ -87,18 +133,15 @@ impl Block {
         }
         SealedBlock {
             bytes: self.buffer.freeze(),
-            frame_len,
-            data: geometry.data(),
-            len,
+            plan,
         }
     }
 
     /// The last data shards are padded with zeroes to the common length.
     fn pad(&mut self) {
-        let frame_len = FRAME_HEAD_LEN + self.shard_len;
-        for at in self.len..self.geometry.data() * self.shard_len {
-            let place = at / self.shard_len * frame_len + FRAME_HEAD_LEN + at % self.shard_len;
-            if let Some(byte) = self.buffer.as_mut().get_mut(place) {
+        let plan = self.plan;
+        for at in plan.len..plan.geometry.data() * plan.shard_len {
+            if let Some(byte) = self.buffer.as_mut().get_mut(plan.place_of(at)) {
                 *byte = 0;
             }
         }
@@ -109,27 +152,25 @@ impl Block {
 #[derive(Clone)]
 pub(crate) struct SealedBlock {
     bytes: Bytes,
-    frame_len: usize,
-    data: usize,
-    len: usize,
+    plan: Plan,
 }
 
 impl SealedBlock {
     /// The frame of one shard.
     pub(crate) fn frame(&self, shard: usize) -> Bytes {
+        let at = self.plan.frame_at(shard);
         self.bytes
-            .slice(shard * self.frame_len..(shard + 1) * self.frame_len)
+            .slice(at..at + FRAME_HEAD_LEN + self.plan.shard_len)
     }
 
     /// The block's own bytes, in order, in pieces.
     pub(crate) fn data(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let shard_len = self.frame_len - FRAME_HEAD_LEN;
-        (0..self.data).map_while(move |shard| {
-            let left = self
-                .len
+        let Plan { len, shard_len, .. } = self.plan;
+        (0..self.plan.geometry.data()).map_while(move |shard| {
+            let left = len
                 .checked_sub(shard * shard_len)
                 .filter(|left| *left > 0)?;
-            let at = shard * self.frame_len + FRAME_HEAD_LEN;
+            let at = self.plan.frame_at(shard) + FRAME_HEAD_LEN;
             Some(self.bytes.slice(at..at + left.min(shard_len)))
         })
     }
@@ -142,11 +183,6 @@ mod tests {
 
     #[test]
     fn a_block_becomes_frames_that_rebuild_it() {
-        let key = ShardKey::new(
-            DeploymentId::from_bytes([1; 16]),
-            DataId::from_bytes([2; 16]),
-            0,
-        );
         for (k, m, len) in [
             (2, 2, 4096),
             (2, 2, 1),
@@ -156,34 +192,64 @@ mod tests {
             (4, 4, 5),
         ] {
             let geometry = Geometry::new(k, m).unwrap();
-            let codec = Codec::new(geometry);
             let body: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
-            let buffer = Buffer::small(Block::buffer_len(geometry, len));
-            let mut block = Block::new(buffer, geometry, len);
-            for piece in body.chunks(3) {
-                let mut bytes = Bytes::copy_from_slice(piece);
-                block.fill(&mut bytes);
-                assert!(bytes.is_empty());
-            }
-            assert!(block.is_full());
-            let sealed = block.seal(&codec, &key, 9);
-            assert_eq!(sealed.data().flatten().collect::<Vec<u8>>(), body);
-            let shard_len = geometry.shard_len(len);
-            let shards: Vec<Vec<u8>> = (0..geometry.drives())
-                .map(|index| {
-                    let id = FrameId {
-                        stripe: 9,
-                        shard: u8::try_from(index).unwrap(),
-                        geometry,
-                    };
-                    key.open_frame(id, shard_len, &sealed.frame(index))
-                        .unwrap()
-                        .to_vec()
-                })
-                .collect();
-            let joined: Vec<u8> = shards[..geometry.data()].concat();
-            assert_eq!(&joined[..len], &body);
-            assert!(joined[len..].iter().all(|byte| *byte == 0));
+            check(Plan::dense(geometry, len), &body);
+            check(Plan::aligned(geometry, len, 5 * 4128), &body);
+        }
+    }
+
+    fn check(plan: Plan, body: &[u8]) {
+        let (geometry, len) = (plan.geometry, plan.len);
+        let codec = Codec::new(geometry);
+        let key = ShardKey::new(
+            DeploymentId::from_bytes([1; 16]),
+            DataId::from_bytes([2; 16]),
+            0,
+        );
+        let buffer = Buffer::small(plan.buffer_len());
+        let mut block = Block::new(buffer, plan);
+        for piece in body.chunks(3) {
+            let mut bytes = Bytes::copy_from_slice(piece);
+            block.fill(&mut bytes);
+            assert!(bytes.is_empty());
+        }
+        assert!(block.is_full());
+        let sealed = block.seal(&codec, &key, 9);
+        assert_eq!(sealed.data().flatten().collect::<Vec<u8>>(), body);
+        let shard_len = geometry.shard_len(len);
+        let shards: Vec<Vec<u8>> = (0..geometry.drives())
+            .map(|index| {
+                let id = FrameId {
+                    stripe: 9,
+                    shard: u8::try_from(index).unwrap(),
+                    geometry,
+                };
+                key.open_frame(id, shard_len, &sealed.frame(index))
+                    .unwrap()
+                    .to_vec()
+            })
+            .collect();
+        let joined: Vec<u8> = shards[..geometry.data()].concat();
+        assert_eq!(&joined[..len], body);
+        assert!(joined[len..].iter().all(|byte| *byte == 0));
+    }
+
+    #[tokio::test]
+    async fn frames_lie_in_memory_as_in_their_file() {
+        let (geometry, offset) = (Geometry::new(2, 2).unwrap(), 7 * 524_320);
+        let plan = Plan::aligned(geometry, 1 << 20, offset);
+        let pool = crate::buffers::BufferPool::new();
+        let buffer = pool.take(plan.buffer_len()).await.unwrap();
+        let block = Block::new(buffer, plan);
+        let key = ShardKey::new(
+            DeploymentId::from_bytes([1; 16]),
+            DataId::from_bytes([2; 16]),
+            0,
+        );
+        let sealed = block.seal(&Codec::new(geometry), &key, 7);
+        for shard in 0..4 {
+            let address = sealed.frame(shard).as_ptr().addr();
+            assert_eq!(address % ALIGNMENT, 7 * 524_320 % ALIGNMENT, "{shard}");
         }
     }
 }

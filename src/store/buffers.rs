@@ -3,6 +3,7 @@
 //! A fresh megabyte costs more in page faults than in hashing, so buffers are kept; and there
 //! are only so many, so that uploads wait for one another instead of for the machine's memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,10 @@ use crate::error::Error;
 /// How many buffers there may be. One holds a block with its parity, 2 MiB at two data and two
 /// parity shards.
 const BUFFERS_MAX: usize = 56;
+/// How many of them are kept while nobody needs them: more than half were needed in a rush only.
+const FREE_MAX: usize = 24;
+/// Buffers begin at a multiple of this, so that drives can write from them past the page cache.
+pub(crate) const ALIGNMENT: usize = 4096;
 
 /// A pool of byte buffers.
 #[derive(Clone)]
@@ -36,8 +41,10 @@ impl BufferPool {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| Error::Unavailable("shutting down"))?;
         let mut bytes = self.free.lock().pop().unwrap_or_default();
-        bytes.resize(len, 0);
+        bytes.resize(len + ALIGNMENT, 0);
+        let start = bytes.as_ptr().align_offset(ALIGNMENT);
         Ok(Buffer {
+            range: start..start + len,
             bytes,
             home: Some((Arc::clone(&self.free), permit)),
         })
@@ -48,7 +55,9 @@ type Home = (Arc<Mutex<Vec<Vec<u8>>>>, OwnedSemaphorePermit);
 
 /// A buffer on loan; it goes home when the last view of it is gone.
 pub(crate) struct Buffer {
+    /// Longer than what was asked for, which is `range` of it.
     bytes: Vec<u8>,
+    range: Range<usize>,
     home: Option<Home>,
 }
 
@@ -57,13 +66,14 @@ impl Buffer {
     pub(crate) fn small(len: usize) -> Self {
         Self {
             bytes: vec![0; len],
+            range: 0..len,
             home: None,
         }
     }
 
     /// The bytes.
     pub(crate) fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.bytes.get_mut(self.range.clone()).unwrap_or_default()
     }
 
     /// Views of the buffer that may be shared and sliced.
@@ -79,14 +89,18 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.range.clone()).unwrap_or_default()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some((home, permit)) = self.home.take() {
-            home.lock().push(std::mem::take(&mut self.bytes));
+            let mut free = home.lock();
+            if free.len() < FREE_MAX {
+                free.push(std::mem::take(&mut self.bytes));
+            }
+            drop(free);
             drop(permit);
         }
     }
@@ -100,6 +114,7 @@ mod tests {
     async fn buffers_are_reused_and_bounded() {
         let pool = BufferPool::new();
         let first = pool.take(100).await.unwrap().freeze();
+        assert!(first.as_ptr().addr().is_multiple_of(ALIGNMENT));
         let view = first.slice(10..20);
         drop(first);
         assert!(pool.free.lock().is_empty(), "a view keeps the buffer away");
@@ -111,5 +126,7 @@ mod tests {
         }
         assert_eq!(pool.permits.available_permits(), 0);
         assert!(pool.free.lock().is_empty());
+        drop(held);
+        assert_eq!(pool.free.lock().len(), FREE_MAX);
     }
 }

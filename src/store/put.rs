@@ -10,7 +10,7 @@ use types::{
     DataId, Etag, Geometry, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId,
 };
 
-use crate::block::{Block, SealedBlock};
+use crate::block::{Block, Plan, SealedBlock};
 use crate::buffers::Buffer;
 use crate::commit::{InFlight, Parcel};
 use crate::decide::{Decided, decide};
@@ -147,8 +147,8 @@ impl ErasureSet {
         body: &mut B,
     ) -> Result<(SealedBlock, [u8; 16], u64), WriteError<B::Error>> {
         let len = usize::try_from(size).map_err(|_| Error::BodyLength { got: 0, want: size })?;
-        let buffer = Buffer::small(Block::buffer_len(geometry, len));
-        let mut block = Block::new(buffer, geometry, len);
+        let plan = Plan::dense(geometry, len);
+        let mut block = Block::new(Buffer::small(plan.buffer_len()), plan);
         let mut pieces = Vec::with_capacity(1);
         let mut left_over = Bytes::new();
         fill(&mut block, body, &mut left_over, size, &mut pieces).await?;
@@ -178,9 +178,10 @@ impl ErasureSet {
         let mut digests = Digests::new(&self.md5);
         let mut left_over = Bytes::new();
         for stripe in 0..layout.stripes() {
-            let len = layout.block_len(stripe);
-            let buffer = self.buffers.take(Block::buffer_len(geometry, len)).await?;
-            let mut block = Block::new(buffer, geometry, len);
+            let (len, offset) = (layout.block_len(stripe), layout.frame_offset(stripe));
+            let plan = Plan::aligned(geometry, len, offset);
+            let buffer = self.buffers.take(plan.buffer_len()).await?;
+            let mut block = Block::new(buffer, plan);
             fill(
                 &mut block,
                 body,

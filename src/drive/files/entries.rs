@@ -1,5 +1,6 @@
 //! Names inside a drive: opened without following links, made, listed, synced.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
@@ -67,6 +68,29 @@ pub(super) fn write_all(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> R
         }
     }
     Ok(())
+}
+
+/// Writes all of two runs of bytes, one behind the other, at `offset`: with one call if the
+/// system takes them whole.
+pub(super) fn write_both(
+    file: impl AsFd,
+    [first, second]: [&[u8]; 2],
+    offset: u64,
+) -> Result<(), Errno> {
+    let written = if first.is_empty() || second.is_empty() {
+        0
+    } else {
+        let both = [IoSlice::new(first), IoSlice::new(second)];
+        rustix::io::retry_on_intr(|| rustix::io::pwritev(&file, &both, offset))?
+    };
+    let (first, of_second) = match written.checked_sub(first.len()) {
+        Some(more) => (&[][..], more),
+        None => (first.get(written..).unwrap_or_default(), 0),
+    };
+    let offset = offset + written as u64;
+    write_all(&file, first, offset)?;
+    let second = second.get(of_second..).unwrap_or_default();
+    write_all(&file, second, offset + first.len() as u64)
 }
 
 /// Reads up to `len` bytes from `offset`; fewer only where the file ends.

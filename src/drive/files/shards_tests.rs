@@ -84,6 +84,39 @@ impl Fixture {
     }
 }
 
+/// The same bytes at an address that lies in its page as `at` does in its block of the file.
+fn laid_out(bytes: &[u8], at: usize) -> Bytes {
+    let mut room = vec![0; bytes.len() + 2 * 4096];
+    let start = room.as_ptr().align_offset(4096) + at % 4096;
+    room[start..start + bytes.len()].copy_from_slice(bytes);
+    Bytes::from(room).slice(start..start + bytes.len())
+}
+
+#[test]
+fn frames_that_lie_in_memory_as_in_their_file_are_the_same_in_it() {
+    let fixture = Fixture::new();
+    let lens = [30_032, 4096, 70_000, 5, 4091, 8192, 1, 40_000];
+    let mut buffer = AlignedBuffer::new(BUFFER_LEN);
+    for (number, skew) in [(1, 0), (2, 1), (3, 4095)] {
+        let mut file = fixture.files.create(data(number), register()).unwrap();
+        let mut expected = Vec::new();
+        for pair in lens.chunks(2) {
+            let mut frames = Vec::new();
+            for len in pair {
+                let bytes = content(*len);
+                // Some lie elsewhere, and go by way of the buffer.
+                let skew = if expected.len() % 3 == 0 { skew } else { 0 };
+                frames.push(laid_out(&bytes, expected.len() + skew));
+                expected.extend_from_slice(&bytes);
+            }
+            file.append(&frames, &mut buffer).unwrap();
+        }
+        fixture.files.finish(file, &[], &mut buffer).unwrap();
+        fixture.files.publish(data(number), 1).unwrap();
+        assert_eq!(fixture.read_all(number).unwrap(), expected, "{skew}");
+    }
+}
+
 #[test]
 fn frames_of_any_length_read_back_also_after_reopening() {
     let fixture = Fixture::new();

@@ -93,7 +93,8 @@ impl StageFile {
         self.header.data
     }
 
-    /// Appends frames: one copy into `buffer`, then whole blocks to the disk.
+    /// Appends frames, whole blocks of them to the disk: those that lie in memory as in the file
+    /// from where they are, others by way of `buffer`.
     pub(crate) fn append(
         &mut self,
         frames: &[Bytes],
@@ -103,17 +104,26 @@ impl StageFile {
         buffer.fill(&self.tail);
         for frame in frames {
             let mut rest = frame.as_ref();
+            if let Some(begun) = aligned_after(buffer.split().1.len(), rest) {
+                let (front, behind) = rest.split_at(begun);
+                let front = buffer.fill(front);
+                let (blocks, tail) = behind.split_at(behind.len() - behind.len() % ALIGNMENT);
+                assert!(front.is_empty(), "a block that was begun has room");
+                self.write_all(buffer.split().0, blocks)?;
+                buffer.clear();
+                rest = tail;
+            }
             while !rest.is_empty() {
                 rest = buffer.fill(rest);
                 if buffer.is_full() {
-                    self.write_blocks(buffer)?;
+                    self.write_all(buffer.split().0, &[])?;
                     buffer.clear();
                 }
             }
             self.header.frames_len += frame.len() as u64;
         }
-        self.write_blocks(buffer)?;
-        let (_, tail) = buffer.split();
+        let (blocks, tail) = buffer.split();
+        self.write_all(blocks, &[])?;
         self.tail.clear();
         self.tail.extend_from_slice(tail);
         Ok(())
@@ -139,7 +149,7 @@ impl StageFile {
         if header_due {
             buffer.clear();
             buffer.fill(&encode(&self.header)?);
-            self.write_at(buffer.split().0, 0)?;
+            self.write_at([buffer.split().0, &[]], 0)?;
         }
         if !self.tail.is_empty() {
             // Less than a block cannot go out directly, and padding would have to be cut off.
@@ -155,19 +165,19 @@ impl StageFile {
         Ok((self.place, self.header))
     }
 
-    fn write_blocks(&mut self, buffer: &AlignedBuffer) -> Result<(), Error> {
-        let (blocks, _) = buffer.split();
-        self.write_at(blocks, self.written)?;
-        self.written += blocks.len() as u64;
+    /// Writes whole blocks behind those that are out.
+    fn write_all(&mut self, first: &[u8], second: &[u8]) -> Result<(), Error> {
+        self.write_at([first, second], self.written)?;
+        self.written += (first.len() + second.len()) as u64;
         Ok(())
     }
 
-    fn write_at(&mut self, blocks: &[u8], offset: u64) -> Result<(), Error> {
-        match entries::write_all(&self.file, blocks, offset) {
+    fn write_at(&mut self, blocks: [&[u8]; 2], offset: u64) -> Result<(), Error> {
+        match entries::write_both(&self.file, blocks, offset) {
             // Opened directly but refused at the first write, or blocks larger than ours.
             Err(Errno::INVAL) if self.direct => {
                 self.leave_direct()?;
-                entries::write_all(&self.file, blocks, offset).map_err(from_errno)
+                entries::write_both(&self.file, blocks, offset).map_err(from_errno)
             }
             written => written.map_err(from_errno),
         }
@@ -181,6 +191,15 @@ impl StageFile {
         }
         Ok(())
     }
+}
+
+/// How many of the bytes finish the block that was begun with `begun`, if whole blocks follow
+/// them that are aligned in memory.
+fn aligned_after(begun: usize, bytes: &[u8]) -> Option<usize> {
+    let front = begun.next_multiple_of(ALIGNMENT) - begun;
+    let behind = bytes.get(front..)?;
+    let aligned = behind.as_ptr().addr().is_multiple_of(ALIGNMENT);
+    (aligned && behind.len() >= ALIGNMENT).then_some(front)
 }
 
 fn encode(header: &Header) -> Result<[u8; HEADER_LEN], Error> {
