@@ -167,7 +167,8 @@ async fn close(ledger: &Ledger, formed: &Arc<Formed>) {
     let drives = async {
         ledger.close().await;
         let mut closing = JoinSet::new();
-        for drive in formed.local.iter().cloned() {
+        for drive in &formed.local {
+            let drive = Arc::clone(drive);
             closing.spawn_blocking(move || drive.close());
         }
         while closing.join_next().await.is_some() {}
