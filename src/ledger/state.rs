@@ -124,6 +124,26 @@ pub enum Refusal {
     SeatTaken,
 }
 
+/// Seats as a list of pairs: JSON knows text alone as the key of a map.
+mod seats {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Seat;
+
+    type Seats = BTreeMap<(u16, u16, u8), Seat>;
+
+    pub(super) fn serialize<S: Serializer>(seats: &Seats, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(seats)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Seats, D::Error> {
+        let pairs = Vec::<((u16, u16, u8), Seat)>::deserialize(from)?;
+        Ok(pairs.into_iter().collect())
+    }
+}
+
 /// All intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct State {
@@ -132,6 +152,7 @@ pub struct State {
     /// The ledger's generation: grows when a ledger is restored or begun anew.
     pub generation: u16,
     /// Every seat, by pool, set and place.
+    #[serde(with = "seats")]
     pub seats: BTreeMap<(u16, u16, u8), Seat>,
     /// The root credential.
     pub root: Option<Credential>,
@@ -299,6 +320,20 @@ mod tests {
             name: name.into(),
             created_ms: 1,
         }
+    }
+
+    /// Without it no snapshot can be written, and after enough entries no server starts.
+    #[test]
+    fn a_state_with_seats_survives_its_snapshot() {
+        let mut state = State::default();
+        let seat = Seat {
+            drive: "a".to_owned(),
+            admitted: 7,
+            votes: true,
+        };
+        state.seats.insert((0, 1, 2), seat);
+        let image = serde_json::to_vec(&state).unwrap();
+        assert_eq!(serde_json::from_slice::<State>(&image).unwrap(), state);
     }
 
     #[test]
