@@ -79,7 +79,6 @@ class Server:
             drive.mkdir()
         self.port = free_port()
         self.log = self.home / "server.log"
-        self.variables = variables
         self.process = None
         self.buckets = 0
 
