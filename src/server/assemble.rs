@@ -70,10 +70,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     raise_file_limit();
     let interfaces = interfaces();
     let certificates = Certificates::load(&config.tls, &interfaces)?;
-    let acceptor = match &certificates {
-        Some(certificates) => Some(TlsAcceptor::from(Arc::new(certificates.server_config()?))),
-        None => None,
-    };
+    let tls = certificates.as_ref().map(|found| found.server_config());
+    let acceptor = tls.transpose()?.map(|tls| TlsAcceptor::from(Arc::new(tls)));
     let listeners = bind(&config.address).await?;
     let listening: Vec<SocketAddr> = listeners
         .iter()
