@@ -88,7 +88,7 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let seal = RunSeal::new(expected.deployment, expected.drive);
     let cache = Arc::new(BlockCache::new(options.limits.cache_bytes));
     let opened_runs = open_runs(&runs, &mut manifest, seal, &cache, &mut damage)?;
-    let ids = open_segments(&segments, &manifest, &ids, writable, &mut damage).map_err(io)?;
+    let ids = open_segments(&segments, &manifest, &ids, writable).map_err(io)?;
     let mut state = State::from_manifest(&manifest);
     let from = manifest.replay;
     let replayed = replay(
@@ -194,13 +194,13 @@ fn remove_strays(directory: &Path, manifest: &Manifest) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the segments in front of the log's tail; says which files there are behind.
+/// Opens the segments in front of the log's tail; says which files there are behind. One that the
+/// manifest lists may be gone: what lived in it was moved, and no manifest was written since.
 fn open_segments(
     segments: &Segments,
     manifest: &Manifest,
     ids: &[u64],
     writable: bool,
-    damage: &mut Option<&'static str>,
 ) -> io::Result<Vec<u64>> {
     let begin = manifest.replay.segment;
     let listed: BTreeMap<u64, _> = manifest
@@ -215,10 +215,6 @@ fn open_segments(
             None if writable => segments.remove(id)?,
             None => {}
         }
-    }
-    let gone = |id: &u64| *id < begin && !ids.contains(id);
-    if listed.keys().any(gone) {
-        *damage = damage.or(Some("a segment of the log is missing"));
     }
     Ok(ids.iter().copied().filter(|id| *id >= begin).collect())
 }
