@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import auth_checks  # noqa: E402,F401
 import copy_checks  # noqa: E402,F401
+import copy_part_checks  # noqa: E402,F401
 import crash_checks  # noqa: E402,F401
 import damage_checks  # noqa: E402,F401
 import edge_checks  # noqa: E402,F401

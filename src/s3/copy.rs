@@ -1,4 +1,4 @@
-//! Copies: read and written again as one object, in a stream.
+//! Copies: read and written again as one object or as one part of an upload, in a stream.
 
 use auth::{Action, Denied, Resource, authorize};
 use bytes::Bytes;
@@ -6,14 +6,18 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::StatusCode;
 use http::header::HeaderName;
-use s3wire::{Checksummer, CopyObject, CopySource, Directive, ErrorCode, ObjectChecksum, S3Error};
-use store::{Found, Properties, Put, WriteError};
-use types::{ByteRange, StorageClass};
+use s3wire::{
+    Checksummer, CopyObject, CopySource, Directive, ErrorCode, ObjectChecksum, S3Error,
+    UploadPartCopy,
+};
+use store::{Found, Properties, Put, PutPart, WriteError};
+use types::{ByteRange, StorageClass, VersionId};
 
 use crate::answer::Answer;
 use crate::body::{algorithm_of, kept};
 use crate::door::{Call, Door};
 use crate::error::of_store;
+use crate::multipart::{PART_MAX, number_of, parse_id, part_checksum, wanted};
 use crate::object::{expect, properties, shown, versioning, with_version};
 
 /// The largest object that one copy makes (S3 API Reference, `CopyObject`).
@@ -23,11 +27,7 @@ const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source
 
 /// Finds a copy's source, which whoever asks must be allowed to read, and checks the conditions
 /// on it. Says too whether its bucket ever kept versions.
-pub(crate) async fn source(
-    door: &Door,
-    call: &Call,
-    source: &CopySource,
-) -> Result<(Found, bool), S3Error> {
+async fn source(door: &Door, call: &Call, source: &CopySource) -> Result<(Found, bool), S3Error> {
     let action = match source.version {
         None => Action::GetObject,
         Some(_) => Action::GetObjectVersion,
@@ -40,8 +40,7 @@ pub(crate) async fn source(
     let found = match found.await {
         Ok(found) => found,
         Err(store::Error::DeleteMarker { .. }) if source.version.is_some() => {
-            return Err(S3Error::new(
-                ErrorCode::InvalidRequest,
+            return Err(S3Error::request(
                 "The source of a copy request may not specifically refer to a delete marker by \
                  version id.",
             ));
@@ -120,6 +119,24 @@ fn body(op: &CopyObject, found: Found) -> CopyBody {
     }
 }
 
+/// Fails if a source is too large to be copied whole.
+fn check_size(size: u64) -> Result<(), S3Error> {
+    if size <= COPY_MAX {
+        return Ok(());
+    }
+    Err(S3Error::request(format!(
+        "The specified copy source is larger than the maximum allowable size for a copy source: \
+         {COPY_MAX}"
+    )))
+}
+
+/// Of a copy, both sides are the store's.
+fn of_write(error: WriteError<store::Error>) -> S3Error {
+    match error {
+        WriteError::Store(error) | WriteError::Body(error) => of_store(&error),
+    }
+}
+
 /// Whether an object would be copied to itself for nothing. A version that is named may become
 /// the current one that way.
 fn is_idle(op: &CopyObject, class: StorageClass) -> bool {
@@ -131,18 +148,9 @@ fn is_idle(op: &CopyObject, class: StorageClass) -> bool {
 pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<Answer, S3Error> {
     let bucket = call.bucket(&op.bucket)?;
     let (found, source_versioned) = source(door, call, &op.source).await?;
-    if found.head.size > COPY_MAX {
-        return Err(S3Error::new(
-            ErrorCode::InvalidRequest,
-            format!(
-                "The specified copy source is larger than the maximum allowable size for a copy \
-                 source: {COPY_MAX}"
-            ),
-        ));
-    }
+    check_size(found.head.size)?;
     if is_idle(op, found.head.class) {
-        return Err(S3Error::new(
-            ErrorCode::InvalidRequest,
+        return Err(S3Error::request(
             "This copy request is illegal because it is trying to copy an object to itself \
              without changing the object's metadata, storage class, website redirect location \
              or encryption attributes.",
@@ -160,15 +168,106 @@ pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<
     let source_version = found.head.version;
     let mut body = body(op, found);
     let written = door.store.put(bucket.id(), &op.key, &put, &mut body).await;
-    let written = written.map_err(|error| match error {
-        WriteError::Store(error) | WriteError::Body(error) => of_store(&error),
-    })?;
+    let written = written.map_err(of_write)?;
     let checksum = written.checksums.iter().find_map(shown);
     let document = s3wire::copy_object_result(written.etag, call.now, checksum.as_ref());
-    let mut answer = Answer::xml(StatusCode::OK, document);
-    if source_versioned {
-        answer = answer.with(SOURCE_VERSION_ID, &source_version.to_string());
-    }
+    let answer = with_source(document, source_versioned, source_version);
     let versioned = bucket.versioning != ledger::Versioning::Off;
     Ok(with_version(answer, versioned, written.version))
+}
+
+/// The bytes of a source that become a part.
+fn cut(op: &UploadPartCopy, size: u64) -> Result<ByteRange, S3Error> {
+    let Some(range) = op.range else {
+        check_size(size)?;
+        return Ok(ByteRange::whole(size));
+    };
+    let range = range.within(size)?;
+    if range.len() > PART_MAX {
+        return Err(ErrorCode::EntityTooLarge.into());
+    }
+    Ok(range)
+}
+
+pub(crate) async fn part(door: &Door, op: &UploadPartCopy, call: &Call) -> Result<Answer, S3Error> {
+    let bucket = call.bucket(&op.bucket)?.id();
+    let _pass = door.store.enter(bucket);
+    door.alive(&op.bucket, bucket)?;
+    let id = parse_id(&op.upload_id)?;
+    let upload = door.store.upload(bucket, &op.key, id).await;
+    let upload = upload.map_err(|error| of_store(&error))?;
+    let (found, source_versioned) = source(door, call, &op.source).await?;
+    let range = cut(op, found.head.size)?;
+    let put = PutPart {
+        number: number_of(op.part_number)?,
+        size: range.len(),
+        class: upload.head.class,
+        now: call.now,
+    };
+    let source_version = found.head.version;
+    let mut body = CopyBody {
+        bytes: found.stream(range).boxed(),
+        checksummer: wanted(&upload).map(|wanted| Checksummer::new(wanted.algorithm)),
+        properties: Properties::default(),
+    };
+    let part = door.store.put_part(bucket, &op.key, id, &put, &mut body);
+    let part = part.await.map_err(of_write)?;
+    let document =
+        s3wire::copy_part_result(part.etag(), part.modified, part_checksum(&part).as_ref());
+    Ok(with_source(document, source_versioned, source_version))
+}
+
+/// Names the source's version, if its bucket ever kept versions.
+fn with_source(document: String, versioned: bool, version: VersionId) -> Answer {
+    let answer = Answer::xml(StatusCode::OK, document);
+    if versioned {
+        answer.with(SOURCE_VERSION_ID, &version.to_string())
+    } else {
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+    use s3wire::{Domains, Op};
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn upload_part_copy(range: Option<&str>) -> UploadPartCopy {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("localhost"));
+        headers.insert(
+            "x-amz-copy-source",
+            HeaderValue::from_static("bucket/source"),
+        );
+        if let Some(range) = range {
+            let range = HeaderValue::from_str(range).unwrap();
+            headers.insert("x-amz-copy-source-range", range);
+        }
+        let query = "partNumber=1&uploadId=u";
+        let domains = Domains::default();
+        let request = s3wire::parse(&Method::PUT, "/bucket/k", query, &headers, &domains).unwrap();
+        let Op::UploadPartCopy(op) = request.op else {
+            panic!("{:?}", request.op)
+        };
+        op
+    }
+
+    #[test]
+    fn a_part_has_five_gibibytes_at_most() {
+        let of = |range, size| {
+            let cut = cut(&upload_part_copy(range), size);
+            cut.map(|range| range.len()).map_err(|error| error.code)
+        };
+        assert_eq!(of(None, 5 * GIB), Ok(5 * GIB));
+        assert_eq!(of(None, 5 * GIB + 1), Err(ErrorCode::InvalidRequest));
+        let most = "bytes=1-5368709120";
+        assert_eq!(of(Some(most), 9 * GIB), Ok(5 * GIB));
+        let more = "bytes=0-5368709120";
+        assert_eq!(of(Some(more), 9 * GIB), Err(ErrorCode::EntityTooLarge));
+        assert_eq!(of(Some(more), 5 * GIB), Err(ErrorCode::InvalidArgument));
+    }
 }

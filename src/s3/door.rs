@@ -267,8 +267,9 @@ impl Door {
             Op::ListParts(op) => multipart::list_parts(self, &op, &call).await,
             Op::CompleteMultipartUpload(op) => multipart::complete(self, &op, call).await,
             Op::ListMultipartUploads(op) => uploads::list(self, &op, &call).await,
+            Op::UploadPartCopy(op) => copy::part(self, &op, &call).await,
             Op::AbortMultipartUpload(op) => multipart::abort(self, &op, &call).await,
-            other => Err(S3Error::not_implemented(other.name())),
+            Op::NotImplemented(op) => Err(S3Error::not_implemented(op.name)),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Where a copy comes from.
 
 use http::HeaderMap;
-use types::{BucketName, ObjectKey, VersionId};
+use types::{BucketName, ByteRange, ObjectKey, VersionId};
 
 use crate::condition::ReadConditions;
-use crate::error::{ErrorCode, S3Error};
+use crate::error::S3Error;
 use crate::field::{filled, text_of};
 use crate::percent::{Plus, decode};
 use crate::query::parse_version;
@@ -86,28 +86,53 @@ impl Directive {
 }
 
 /// `x-amz-copy-source-range`: first and last byte, both inclusive and both given.
-pub(crate) fn copy_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, S3Error> {
-    let name = "x-amz-copy-source-range";
-    let Some(text) = text_of(headers, name)? else {
-        return Ok(None);
-    };
-    let digits = |part: &str| {
-        let legal = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        legal.then(|| part.parse::<u64>().ok()).flatten()
-    };
-    let range = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-        .and_then(|(first, last)| Some((digits(first)?, digits(last)?)));
-    match range {
-        Some((first, last)) if first <= last => Ok(Some((first, last))),
-        _ => Err(S3Error::new(
-            ErrorCode::InvalidArgument,
-            "The x-amz-copy-source-range value must be of the form bytes=first-last where first \
-             and last are the zero-based offsets of the first and last bytes to copy",
-        )
-        .with("ArgumentName", name)
-        .with("ArgumentValue", text)),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyRange {
+    first: u64,
+    last: u64,
+}
+
+impl CopyRange {
+    const HEADER: &str = "x-amz-copy-source-range";
+
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
+        let Some(text) = text_of(headers, Self::HEADER)? else {
+            return Ok(None);
+        };
+        let digits = |part: &str| {
+            let legal = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            legal.then(|| part.parse::<u64>().ok()).flatten()
+        };
+        let range = text
+            .strip_prefix("bytes=")
+            .and_then(|range| range.split_once('-'))
+            .and_then(|(first, last)| Some((digits(first)?, digits(last)?)));
+        match range {
+            Some((first, last)) if first <= last => Ok(Some(Self { first, last })),
+            _ => Err(S3Error::argument(
+                Self::HEADER,
+                &text,
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where \
+                 first and last are the zero-based offsets of the first and last bytes to copy",
+            )),
+        }
+    }
+
+    /// The bytes of a source of `size` bytes. It must lie within: no end is moved, as that of a
+    /// `Range` would be.
+    pub fn within(self, size: u64) -> Result<ByteRange, S3Error> {
+        let Self { first, last } = self;
+        if last >= size {
+            return Err(S3Error::argument(
+                Self::HEADER,
+                &format!("bytes={first}-{last}"),
+                format!("Range specified is not valid for source object of size: {size}"),
+            ));
+        }
+        Ok(ByteRange {
+            start: first,
+            end: last + 1,
+        })
     }
 }
 
@@ -117,6 +142,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::*;
+    use crate::error::ErrorCode;
 
     fn source(raw: &str) -> Result<(String, String, Option<VersionId>), ErrorCode> {
         parse_source(raw)
@@ -165,27 +191,53 @@ mod tests {
         );
     }
 
+    fn range(text: &str) -> Result<Option<CopyRange>, S3Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CopyRange::HEADER, HeaderValue::from_str(text).unwrap());
+        CopyRange::from_headers(&headers)
+    }
+
     #[test]
     fn copy_ranges_have_two_ends() {
-        let range = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(
-                "x-amz-copy-source-range",
-                HeaderValue::from_str(text).unwrap(),
-            );
-            copy_range(&headers).map_err(|e| e.code)
-        };
         for bad in [
+            "",
+            "0-0",
             "bytes=1-",
             "bytes=-1",
             "bytes=5-4",
-            "1-2",
             "bytes=+1-2",
+            "bytes=1 - 2",
             "bytes=1-2,4-5",
+            "bytes=0-18446744073709551616",
         ] {
-            assert_eq!(range(bad), Err(ErrorCode::InvalidArgument), "{bad}");
+            let code = range(bad).map_err(|error| error.code);
+            assert_eq!(code, Err(ErrorCode::InvalidArgument), "{bad}");
         }
-        assert_eq!(range("bytes=0-0"), Ok(Some((0, 0))));
+        assert_eq!(
+            range("bytes=0-0"),
+            Ok(Some(CopyRange { first: 0, last: 0 }))
+        );
+    }
+
+    #[test]
+    fn copy_ranges_lie_within_their_source() {
+        let of = |text, size| range(text).unwrap().unwrap().within(size);
+        let bytes = |start, end| Ok(ByteRange { start, end });
+        assert_eq!(of("bytes=0-0", 1), bytes(0, 1));
+        assert_eq!(of("bytes=3-9", 10), bytes(3, 10));
+        for (text, size) in [
+            ("bytes=0-0", 0),
+            ("bytes=3-10", 10),
+            ("bytes=10-10", 10),
+            ("bytes=0-18446744073709551615", 10),
+        ] {
+            let refused = of(text, size).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidArgument, "{text}");
+            let said = format!("Range specified is not valid for source object of size: {size}");
+            assert_eq!(refused.message, said);
+            let value = ("ArgumentValue", text.to_owned());
+            assert_eq!(refused.details.last(), Some(&value));
+        }
     }
 
     proptest! {

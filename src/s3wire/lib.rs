@@ -34,7 +34,7 @@ pub use checksum::{
 };
 pub use chunked::{ChunkEvent, ChunkedDecoder, Framing, Trailers};
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
-pub use copy::{CopySource, Directive};
+pub use copy::{CopyRange, CopySource, Directive};
 pub use error::{ErrorCode, S3Error};
 pub use op::{
     AbortMultipartUpload, Attribute, CompleteMultipartUpload, CopyObject, CreateMultipartUpload,

@@ -6,7 +6,7 @@ use crate::absent::AbsentConfiguration;
 use crate::attributes::{ChecksumWanted, NewObject};
 use crate::checksum::{Checksum, ChecksumType};
 use crate::condition::{ReadConditions, WriteConditions};
-use crate::copy::{CopySource, Directive};
+use crate::copy::{CopyRange, CopySource, Directive};
 use crate::range::IfRange;
 
 macro_rules! ops {
@@ -412,8 +412,8 @@ pub struct UploadPartCopy {
     pub part_number: u32,
     /// The source and its conditions.
     pub source: CopySource,
-    /// First and last byte of the source, both inclusive; they must lie within it.
-    pub range: Option<(u64, u64)>,
+    /// What of the source; `None` means all of it.
+    pub range: Option<CopyRange>,
 }
 
 /// Parameters of `ListParts`.

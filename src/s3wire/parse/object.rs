@@ -6,7 +6,7 @@ use types::{BucketName, ObjectKey};
 use crate::attributes::{ChecksumWanted, NewObject, checksum_type};
 use crate::checksum::{Checksum, ChecksumAlgorithm};
 use crate::condition::{ReadConditions, WriteConditions};
-use crate::copy::{CopySource, Directive, copy_range};
+use crate::copy::{CopyRange, CopySource, Directive};
 use crate::error::{ErrorCode, S3Error};
 use crate::field::{filled, length, text_of};
 use crate::op::{
@@ -202,7 +202,7 @@ fn upload_part(
             upload_id,
             part_number,
             source,
-            range: copy_range(head.headers)?,
+            range: CopyRange::from_headers(head.headers)?,
         }),
     })
 }
