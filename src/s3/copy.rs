@@ -1,6 +1,6 @@
 //! Copies: read and written again as one object or as one part of an upload, in a stream.
 
-use auth::{Action, Denied, Resource, authorize};
+use auth::{Action, Resource};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -33,8 +33,7 @@ async fn source(door: &Door, call: &Call, source: &CopySource) -> Result<(Found,
         Some(_) => Action::GetObjectVersion,
     };
     let resource = Resource::Object(source.bucket.clone(), source.key.clone());
-    authorize(&call.identity, action, resource)
-        .map_err(|Denied| S3Error::from(ErrorCode::AccessDenied))?;
+    call.authorize(action, resource)?;
     let bucket = call.bucket(&source.bucket)?;
     let found = door.store.find(bucket.id(), &source.key, source.version);
     let found = match found.await {

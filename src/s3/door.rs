@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use auth::{Denied, Identity, Permit, RequestView, Verified, authorize};
+use auth::{Action, Denied, Identity, Permit, RequestView, Resource, Verified, authorize};
 use http::header::{CONNECTION, HeaderName, SERVER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -55,9 +55,7 @@ pub struct Door {
 /// One request on its way to its handler.
 pub(crate) struct Call {
     /// Proof that whoever asks may.
-    pub(crate) permit: Permit,
-    /// Who asks; for documents that name many keys, each of which needs a permit.
-    pub(crate) identity: Identity,
+    permit: Permit,
     /// Now.
     pub(crate) now: Timestamp,
     /// All intent, as of the beginning of the request.
@@ -90,6 +88,12 @@ impl Call {
     /// The checksum that the body brings.
     pub(crate) fn checksum(&self) -> Option<BodyChecksum> {
         self.body.checksum
+    }
+
+    /// Proof that whoever asks may do this too; for requests that name more than one thing.
+    pub(crate) fn authorize(&self, action: Action, resource: Resource) -> Result<Permit, S3Error> {
+        authorize(self.permit.identity(), action, resource)
+            .map_err(|Denied| ErrorCode::AccessDenied.into())
     }
 
     /// The bucket of that name.
@@ -219,7 +223,6 @@ impl Door {
         }
         let call = Call {
             permit,
-            identity,
             now,
             state,
             body: request.body,

@@ -1,6 +1,6 @@
 //! Objects: put, get, head, delete.
 
-use auth::{Action, Denied, Resource, authorize};
+use auth::{Action, Resource};
 use futures_util::StreamExt;
 use http::StatusCode;
 use http::header::{
@@ -410,8 +410,7 @@ async fn delete_entry(
         Some(_) => Action::DeleteObjectVersion,
     };
     let resource = Resource::Object(bucket.clone(), object.key.clone());
-    authorize(&call.identity, action, resource)
-        .map_err(|Denied| S3Error::from(ErrorCode::AccessDenied))?;
+    call.authorize(action, resource)?;
     let expect = object
         .if_match
         .as_ref()
