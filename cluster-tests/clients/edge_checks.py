@@ -74,23 +74,39 @@ def whoever_may_not_send_is_told_before_the_body(server):
         equal(connection.recv(4096), b"HTTP/1.1 100 Continue\r\n\r\n", "the server wants the body")
         connection.sendall(DATA)
         equal(Answer(connection).status, 200, "after the body")
+    etag = server.client().head_object(Bucket=bucket, Key="k")["ETag"]
     huge = f"Content-Length: {6 << 30}\r\nExpect: 100-continue\r\n\r\n".encode()
     table = [("a wrong secret", head(server, "PUT", f"/{bucket}/k", payload=DATA, secret="wrong") + length, 403, "SignatureDoesNotMatch"),
              ("no such bucket", head(server, "PUT", "/not-there/k", payload=DATA) + length, 404, "NoSuchBucket"),
              ("6 GiB", head(server, "PUT", f"/{bucket}/k", content="UNSIGNED-PAYLOAD") + huge, 400, "EntityTooLarge")]
+    for what, key, condition, status, code in [("a key that is there", "k", {"if-none-match": "*"}, 412, "PreconditionFailed"),
+                                               ("a version that is there", "k", {"if-none-match": etag}, 412, "PreconditionFailed"),
+                                               ("another version", "k", {"if-match": '"0"'}, 412, "PreconditionFailed"),
+                                               ("a key that is not there", "absent", {"if-match": "*"}, 404, "NoSuchKey")]:
+        table.append((what, head(server, "PUT", f"/{bucket}/{key}", condition, payload=DATA) + length, status, code))
     for what, text, status, code in table:
         answer, last = ask(server, text)
         equal((answer.status, answer.code, last), (status, code, True), what)
+    for key, condition in (("k", {"if-match": etag}), ("fresh", {"if-none-match": "*"})):
+        with wire(server) as connection:
+            connection.sendall(head(server, "PUT", f"/{bucket}/{key}", condition, payload=DATA) + length)
+            equal(connection.recv(4096), b"HTTP/1.1 100 Continue\r\n\r\n", f"the server wants {key}")
+            connection.sendall(DATA)
+            equal(Answer(connection).status, 200, f"{key} after the body")
 
 
 @check
 def a_refused_upload_is_told_why_while_it_sends(server):
-    payload = body("refused", 24 * MIB)
-    with wire(server) as connection:
-        connection.sendall(head(server, "PUT", "/not-there/k", content="UNSIGNED-PAYLOAD") + b"Content-Length: %d\r\n\r\n" % len(payload))
-        connection.sendall(payload)
-        answer = Answer(connection)
-        equal((answer.status, answer.code, answer.headers["connection"]), (404, "NoSuchBucket", "close"), "24 MiB")
+    payload, bucket = body("refused", 24 * MIB), server.bucket()
+    server.client().put_object(Bucket=bucket, Key="k", Body=DATA)
+    for path, headers, status, code in (("/not-there/k", {}, 404, "NoSuchBucket"),
+                                        (f"/{bucket}/k", {"if-none-match": "*"}, 412, "PreconditionFailed")):
+        with wire(server) as connection:
+            connection.sendall(head(server, "PUT", path, headers, content="UNSIGNED-PAYLOAD") + b"Content-Length: %d\r\n\r\n" % len(payload))
+            connection.sendall(payload[:4 * MIB])
+            answer = Answer(connection)
+            equal((answer.status, answer.code, answer.headers["connection"]), (status, code, "close"), "a sixth of 24 MiB")
+            connection.sendall(payload[4 * MIB:])
 
 
 @check

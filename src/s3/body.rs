@@ -14,7 +14,7 @@ use s3wire::{
     ErrorCode, Framing, ObjectChecksum, S3Error, Trailers,
 };
 use sha2::{Digest, Sha256};
-use store::Properties;
+use store::{INLINE_MAX, Properties};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::of_auth;
@@ -82,6 +82,7 @@ pub(crate) struct RequestBody {
     /// What the version keeps; handed over when everything was verified.
     properties: Properties,
     size: u64,
+    withheld: bool,
 }
 
 impl RequestBody {
@@ -154,12 +155,20 @@ impl RequestBody {
             trailers: Trailers::default(),
             properties,
             size,
+            withheld: headers.withheld,
         })
     }
 
     /// The bytes that will come, decoded.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether a client is better off if it hears of a refusal before it has sent all of this: it
+    /// waits to be asked for it, or it is long. Otherwise the bytes are on their way already, and
+    /// to refuse them unread costs the connection.
+    pub(crate) fn can_be_spared(&self) -> bool {
+        self.withheld || self.size > INLINE_MAX
     }
 
     /// All of a small document.

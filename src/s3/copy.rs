@@ -164,6 +164,8 @@ pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<
         class: op.new.storage_class,
         now: call.now,
     };
+    let held = door.store.check(bucket.id(), &op.key, &put.expect).await;
+    held.map_err(|error| of_store(&error))?;
     let source_version = found.head.version;
     let mut body = body(op, found);
     let written = door.store.put(bucket.id(), &op.key, &put, &mut body).await;

@@ -90,6 +90,10 @@ pub(crate) async fn put(door: &Door, op: PutObject, call: Call) -> Result<Answer
         class,
         now,
     };
+    if body.can_be_spared() {
+        let held = door.store.check(bucket.id(), &op.key, &put.expect).await;
+        held.map_err(|error| of_store(&error))?;
+    }
     let written = door.store.put(bucket.id(), &op.key, &put, &mut body).await;
     let written = written.map_err(|error| match error {
         WriteError::Store(error) => of_store(&error),

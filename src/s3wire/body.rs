@@ -63,6 +63,8 @@ pub struct BodyHeaders {
     pub md5: Option<[u8; 16]>,
     /// `x-amz-checksum-*` or a trailer announced by `x-amz-trailer`.
     pub checksum: Option<BodyChecksum>,
+    /// `Expect: 100-continue`: it is sent once somebody wants it.
+    pub withheld: bool,
 }
 
 impl BodyHeaders {
@@ -77,6 +79,8 @@ impl BodyHeaders {
                 Speaks::OfBody => body_checksum(headers)?,
                 Speaks::OfObject => None,
             },
+            withheld: filled(headers, "expect")?
+                .is_some_and(|value| value.eq_ignore_ascii_case("100-continue")),
         })
     }
 }
@@ -234,12 +238,14 @@ mod tests {
             ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="),
             ("x-amz-sdk-checksum-algorithm", "crc32"),
             ("x-amz-trailer", "x-amz-checksum-crc32"),
+            ("expect", "100-Continue"),
         ]);
         let expected = BodyHeaders {
             content_length: Some(12),
             decoded_length: Some(5),
             md5: Some([0; 16]),
             checksum: Some(BodyChecksum::Trailer(ChecksumAlgorithm::Crc32)),
+            withheld: true,
         };
         assert_eq!(body, Ok(expected));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{MetaWrite, Register, Settles, Status};
+use drive::{MetaWrite, Register, Settles, Status, Want};
 use futures_util::future::join_all;
 use types::{BucketId, DeploymentId, Epoch, ObjectKey, Slot, VersionId};
 
@@ -13,6 +13,7 @@ use crate::commit::Finisher;
 use crate::counters::Counters;
 use crate::delete::{Delete, Deleted};
 use crate::error::{Error, WriteError};
+use crate::expect::Expect;
 use crate::get::Found;
 use crate::heal::{Depth, Healed, heal};
 use crate::list::{ListPage, ListRequest, SlotOf, list};
@@ -118,6 +119,22 @@ impl Store {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         Ok(())
+    }
+
+    /// Fails if what a write expects of the current version does not hold now. It is for the write
+    /// itself to decide; this may spare somebody a body in vain.
+    pub async fn check(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        expect: &Expect,
+    ) -> Result<(), Error> {
+        if *expect == Expect::Anything {
+            return Ok(());
+        }
+        let (spot, set) = self.object(bucket, key)?;
+        let current = set.look(&spot, Want::Latest).await?;
+        expect.check(current.as_ref().map(|(head, _)| head))
     }
 
     /// Writes an object.

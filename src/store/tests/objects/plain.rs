@@ -4,8 +4,8 @@ use store::{Error, Expect, Put, Tags, Versioning};
 use types::{ByteRange, VersionId};
 
 use crate::rig::{
-    Rig, bytes_of, content, delete, delete_version, find, get, put, put_new, put_of, try_put,
-    version,
+    Rig, bucket, bytes_of, content, delete, delete_version, find, get, key, put, put_new, put_of,
+    try_put, version,
 };
 
 const SIZES: [usize; 9] = [
@@ -175,4 +175,23 @@ async fn of_writers_that_saw_the_same_tag_exactly_one_wins() {
         }
     }
     assert_eq!(get(&store, "k").await.unwrap(), winners);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_expects_can_be_asked_beforehand() {
+    let store = Rig::new(2, 2).store(1);
+    let check = async |expect: Expect| store.check(bucket(), &key("k"), &expect).await;
+    let other = || Tags::OneOf(vec!["0".to_owned()]);
+    assert_eq!(check(Expect::NoneMatch(Tags::Any)).await, Ok(()));
+    assert_eq!(check(Expect::Match(Tags::Any)).await, Err(Error::NoSuchKey));
+    put(&store, "k", b"x").await;
+    assert_eq!(check(Expect::Anything).await, Ok(()));
+    assert_eq!(check(Expect::Match(Tags::Any)).await, Ok(()));
+    assert_eq!(check(Expect::NoneMatch(other())).await, Ok(()));
+    let failed = Err(Error::PreconditionFailed);
+    assert_eq!(check(Expect::NoneMatch(Tags::Any)).await, failed);
+    assert_eq!(check(Expect::Match(other())).await, failed);
+    let marked = delete_version(&store, "k", Versioning::Enabled, None).await;
+    assert!(marked.unwrap().marker);
+    assert_eq!(check(Expect::NoneMatch(Tags::Any)).await, Ok(()));
 }
