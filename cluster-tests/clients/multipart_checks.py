@@ -5,10 +5,11 @@ import concurrent.futures
 import hashlib
 import io
 import threading
+import time
 import zlib
 
 from boto3.s3.transfer import TransferConfig
-from harness import MIB, body, check, equal, refused
+from harness import MIB, Server, body, check, equal, refused
 
 PART = 5 * MIB
 
@@ -296,3 +297,23 @@ def an_upload_goes_on_after_a_restart(server):
     finish(s3, bucket, "resumed", upload, done)
     got = s3.get_object(Bucket=bucket, Key="resumed")["Body"].read()
     equal(got == b"".join(parts.values()), True, "a resumed upload")
+
+
+@check
+def uploads_that_nobody_ends_are_given_up():
+    with Server(variables={"MINIO_API_STALE_UPLOADS_EXPIRY": "3s", "SARSEN_API_STALE_UPLOADS_CLEANUP_INTERVAL": "1s"}) as server:
+        bucket, s3 = server.bucket(), server.client()
+        upload = begin(s3, bucket, "k")
+        done = send(s3, bucket, "k", upload, {1: body("stale", MIB)})
+        finish(s3, bucket, "whole", quick := begin(s3, bucket, "whole"), send(s3, bucket, "whole", quick, {1: b"in time"}))
+        files = sum(1 for drive in server.drives for path in (drive / "shards").rglob("*") if path.is_file())
+        equal(files >= 4, True, "a part has files")
+        deadline = time.monotonic() + 20
+        while "Uploads" in s3.list_multipart_uploads(Bucket=bucket):
+            equal(time.monotonic() < deadline, True, "given up in time")
+            time.sleep(0.2)
+        refused("NoSuchUpload", finish, s3, bucket, "k", upload, done)
+        while any(path.stat().st_size > MIB // 4 for drive in server.drives for path in (drive / "shards").rglob("*") if path.is_file()):
+            equal(time.monotonic() < deadline, True, "its files are gone in time")
+            time.sleep(0.2)
+        equal(s3.get_object(Bucket=bucket, Key="whole")["Body"].read(), b"in time", "what was ended")

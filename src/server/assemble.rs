@@ -87,7 +87,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let store = Arc::new(open_store(&formed, &ledger));
 
     let formed = Arc::new(formed);
-    let upkeep = start_upkeep(config.scrub_every, &store, &formed, &ledger);
+    let upkeep = start_upkeep(config.pace, &store, &formed, &ledger);
     let metrics = Arc::new(Metrics::new());
     let (tell, told) = watch::channel(false);
     let node = Arc::new(ThisNode {
@@ -141,15 +141,11 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// Begins to heal, to recount and to scrub, and lets drives vote that are rebuilt.
 fn start_upkeep(
-    scrub_every: Duration,
+    pace: Pace,
     store: &Arc<Store>,
     formed: &Arc<Formed>,
     ledger: &Arc<Ledger>,
 ) -> Upkeep {
-    let pace = Pace {
-        scrub_every,
-        ..Pace::default()
-    };
     let upkeep = Upkeep::start(Arc::clone(store), pace);
     tokio::spawn(rebuild::watch(
         Arc::clone(formed),

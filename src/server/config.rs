@@ -24,6 +24,7 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use error::Error;
 use flags::Flags;
 use settings::{Setting, Settings};
+use upkeep::Pace;
 pub use values::{Address, ClusterSecret, Secret};
 use values::{duration, is_host, switch};
 
@@ -53,8 +54,8 @@ pub struct Config {
     pub output: Output,
     /// Who may read metrics.
     pub metrics: MetricsAccess,
-    /// From the end of a scrub, which reads every shard, to the begin of the next.
-    pub scrub_every: Duration,
+    /// How fast upkeep works, and when.
+    pub pace: Pace,
     /// Where this node keeps what must not lie on its drives.
     pub state_dir: Option<PathBuf>,
     /// The cluster's secret, if it is given and not made.
@@ -156,7 +157,7 @@ pub fn load(
         limits: limits(&flags, &settings)?,
         output: output(&flags, &settings)?,
         metrics: metrics_access(&settings)?,
-        scrub_every: scrub_every(&settings)?,
+        pace: pace(&settings)?,
         state_dir: settings
             .value("STATE_DIR")
             .map(|setting| setting.value.into()),
@@ -249,21 +250,37 @@ fn limits(flags: &Flags, settings: &Settings<'_>) -> Result<Limits, Error> {
     })
 }
 
-/// How often everything is scrubbed: always, never, or once in some months.
-fn scrub_every(settings: &Settings<'_>) -> Result<Duration, Error> {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    let Some(setting) = settings.value("HEAL_BITROTSCAN") else {
-        return Ok(7 * DAY);
-    };
-    let read = |text: &str| match switch(text) {
+/// How often everything is scrubbed, and when uploads are given up that nobody ends.
+fn pace(settings: &Settings<'_>) -> Result<Pace, Error> {
+    let mut pace = Pace::default();
+    if let Some(setting) = settings.value("HEAL_BITROTSCAN") {
+        pace.scrub_every = setting.read(scrub_every, "on, off, or months such as 1m")?;
+    }
+    let uploads = [
+        ("API_STALE_UPLOADS_EXPIRY", &mut pace.uploads_age_max),
+        ("API_STALE_UPLOADS_CLEANUP_INTERVAL", &mut pace.expire_every),
+    ];
+    // Nothing, and next to nothing, would leave no upload the time to be one.
+    let lasting = |text: &str| duration(text).filter(|time| *time >= Duration::from_secs(1));
+    for (name, time) in uploads {
+        if let Some(setting) = settings.value(name) {
+            *time = setting.read(lasting, "a duration such as 24h, and at least 1s")?;
+        }
+    }
+    Ok(pace)
+}
+
+/// From the end of a scrub to the begin of the next: nothing, for ever, or some months.
+fn scrub_every(text: &str) -> Option<Duration> {
+    const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+    match switch(text) {
         Some(true) => Some(Duration::from_secs(1)),
         Some(false) => Some(Duration::MAX),
         None => {
             let months: u32 = text.strip_suffix('m')?.parse().ok()?;
-            Some(30 * DAY * months).filter(|_| (1..=120).contains(&months))
+            Some(MONTH * months).filter(|_| (1..=120).contains(&months))
         }
-    };
-    setting.read(read, "on, off, or months such as 1m")
+    }
 }
 
 fn output(flags: &Flags, settings: &Settings<'_>) -> Result<Output, Error> {
@@ -422,6 +439,18 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_has_a_second_at_least() {
+        for end in ["EXPIRY", "CLEANUP_INTERVAL"] {
+            let name = format!("MINIO_API_STALE_UPLOADS_{end}");
+            for value in ["0", "999ms", "1d"] {
+                let error = read("server /d", &[(&name, value)]).unwrap_err();
+                let text = format!("{name}: \"{value}\" is not a duration such as 24h, ");
+                assert!(error.starts_with(&text), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_bare_start_has_safe_defaults() {
         let config = read("server /d", &[]).unwrap();
         assert_eq!(
@@ -437,7 +466,7 @@ mod tests {
         );
         assert_eq!(config.metrics, MetricsAccess::Token);
         assert_eq!(config.warnings, Vec::<String>::new());
-        assert_eq!(config.scrub_every, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(config.pace, Pace::default());
         assert_eq!(config.limits.head_wait, Duration::from_secs(10));
         assert_eq!(config.output.filter, "info,openraft=warn");
     }
@@ -453,6 +482,8 @@ mod tests {
             ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
             ("MINIO_ADDRESS", ":1"),
             ("MINIO_HEAL_BITROTSCAN", "2m"),
+            ("MINIO_API_STALE_UPLOADS_EXPIRY", "36h"),
+            ("MINIO_API_STALE_UPLOADS_CLEANUP_INTERVAL", "1m30s"),
             ("SARSEN_LOG", "debug"),
         ];
         let line = "--json --anonymous server -S /none --address 127.0.0.1:7000 --console-address :9001 --memlimit 1GB /d{1...4}";
@@ -472,7 +503,13 @@ mod tests {
         assert_eq!(config.domains, ["s3.example.org", "b.example.org"]);
         assert_eq!(config.limits.requests_max, Some(64));
         assert_eq!(config.metrics, MetricsAccess::Public);
-        assert_eq!(config.scrub_every, Duration::from_secs(60 * 24 * 3600));
+        let pace = Pace {
+            scrub_every: Duration::from_secs(60 * 24 * 3600),
+            uploads_age_max: Duration::from_secs(36 * 3600),
+            expire_every: Duration::from_secs(90),
+            ..Pace::default()
+        };
+        assert_eq!(config.pace, pace);
         assert_eq!(config.output.format, LogFormat::Json);
         assert_eq!(config.output.banner, Banner::Anonymous);
         assert_eq!(config.output.filter, "debug");

@@ -25,6 +25,8 @@ const NAMES: &[(&str, Standing)] = &[
     ("API_REQUESTS_DEADLINE", Read),
     ("API_REQUESTS_MAX", Read),
     ("API_SECURE_CIPHERS", Moot),
+    ("API_STALE_UPLOADS_CLEANUP_INTERVAL", Read),
+    ("API_STALE_UPLOADS_EXPIRY", Read),
     ("ARGS", Read),
     ("BROWSER", Later),
     ("CERTS_DIR", Read),
