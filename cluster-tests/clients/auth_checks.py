@@ -1,5 +1,6 @@
 """Who may: signatures, clocks, and presigned URLs."""
 
+import json
 import urllib.parse
 from datetime import timedelta
 
@@ -64,3 +65,12 @@ def probes_need_no_key_and_metrics_do(server):
     for path in ("live", "ready", "cluster", "cluster/read"):
         equal(server.plain("GET", f"/minio/health/{path}")[0], 200, path)
     equal(server.plain("GET", "/minio/v2/metrics/cluster")[0], 403, "metrics without a token")
+
+
+@check
+def newer_admin_clients_hear_what_makes_them_ask_for_version_3(server):
+    for method, path, status, code in (("GET", "v4/info", 426, "XMinioAdminVersionMismatch"), ("POST", "v4/service", 426, "XMinioAdminVersionMismatch"),
+                                       ("PUT", "v1/add-user", 426, "XMinioAdminVersionMismatch"), ("GET", "v3/info", 501, "NotImplemented"),
+                                       ("PUT", "v3/add-user", 501, "NotImplemented")):
+        answer = server.signed(method, f"/minio/admin/{path}", b"x" if method == "PUT" else b"")
+        equal((answer[0], json.loads(answer[2])["Code"]), (status, code), f"{method} {path}")

@@ -1,4 +1,5 @@
-//! What every node answers beside S3: probes and metrics. All else goes on to the S3 door.
+//! What every node answers beside S3: probes, metrics, and whoever looks for the admin API. All
+//! else goes on to the S3 door.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -64,7 +65,13 @@ impl<N: Node, S: Service> Front<N, S> {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Option<Response<Full<Bytes>>> {
-        if !path.starts_with("/minio/") || !matches!(*method, Method::GET | Method::HEAD) {
+        if !path.starts_with("/minio/") {
+            return None;
+        }
+        if let Some(path) = path.strip_prefix("/minio/admin/") {
+            return Some(no_admin(path));
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
         if let Some(probe) = Probe::parse(path, query) {
@@ -131,6 +138,23 @@ fn probed(probe: Probe, view: &HealthView) -> Response<Full<Bytes>> {
     }
     response
 }
+
+/// Version 3 of the admin API is not there yet. Whoever asks for another one hears what makes newer
+/// clients ask for version 3, which is this status and no other.
+fn no_admin(path: &str) -> Response<Full<Bytes>> {
+    let (status, document) = match path.split('/').next() {
+        Some("v3") => (StatusCode::NOT_IMPLEMENTED, NO_ADMIN),
+        _ => (StatusCode::UPGRADE_REQUIRED, OTHER_ADMIN),
+    };
+    let mut response = Response::new(Full::from(document));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+const NO_ADMIN: &str = r#"{"Code":"NotImplemented","Message":"The admin API is not implemented."}"#;
+const OTHER_ADMIN: &str = r#"{"Code":"XMinioAdminVersionMismatch","Message":"This server speaks version 3 of the admin API."}"#;
 
 fn forbidden() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from("a bearer token of a user is needed\n"));
@@ -236,6 +260,11 @@ mod tests {
             (Method::PUT, "/minio/health/live", None),
             (Method::GET, "/minio/health/else", None),
             (Method::GET, "/minio", None),
+            (Method::GET, "/minio/admin", None),
+            (Method::GET, "/minio/admin/v3/info", Some(501)),
+            (Method::PUT, "/minio/admin/v3/add-user", Some(501)),
+            (Method::GET, "/minio/admin/v4/info", Some(426)),
+            (Method::POST, "/minio/admin/v33/x", Some(426)),
             (Method::GET, "/photos/minio/health/live", None),
         ];
         for (method, path, expected) in table {
