@@ -2,11 +2,13 @@
 //!
 //! A fresh megabyte costs more in page faults than in hashing, so buffers are kept; and there
 //! are only so many, so that uploads wait for one another instead of for the machine's memory.
+//! They lie on huge pages where the system has them: a drive's direct write pins each page.
 
-use std::ops::Range;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memmap2::{Advice, MmapMut};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,11 +21,13 @@ const BUFFERS_MAX: usize = 56;
 const FREE_MAX: usize = 24;
 /// Buffers begin at a multiple of this, so that drives can write from them past the page cache.
 pub(crate) const ALIGNMENT: usize = 4096;
+/// A huge page, as x86-64 and most of ARM have it.
+const HUGE_PAGE_LEN: usize = 2 << 20;
 
 /// A pool of byte buffers.
 #[derive(Clone)]
 pub(crate) struct BufferPool {
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    free: Arc<Mutex<Vec<MmapMut>>>,
     permits: Arc<Semaphore>,
 }
 
@@ -40,66 +44,96 @@ impl BufferPool {
     pub(crate) async fn take(&self, len: usize) -> Result<Buffer, Error> {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| Error::Unavailable("shutting down"))?;
-        let mut bytes = self.free.lock().pop().unwrap_or_default();
-        bytes.resize(len + ALIGNMENT, 0);
-        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        let kept = self.free.lock().pop().filter(|kept| kept.len() >= len);
+        let pages = match kept {
+            Some(kept) => kept,
+            None => map(len).map_err(|_| Error::Unavailable("out of memory"))?,
+        };
         Ok(Buffer {
-            range: start..start + len,
-            bytes,
+            memory: Memory::Pages(pages),
+            len,
             home: Some((Arc::clone(&self.free), permit)),
         })
     }
 }
 
-type Home = (Arc<Mutex<Vec<Vec<u8>>>>, OwnedSemaphorePermit);
+/// At least `len` bytes of zeros, which take memory once they are written.
+fn map(len: usize) -> io::Result<MmapMut> {
+    let pages = MmapMut::map_anon(len.next_multiple_of(HUGE_PAGE_LEN))?;
+    // Not the last page: of two megabytes and a bit, the bit would take two more. What says no
+    // to the advice has small pages, which are as good.
+    let whole = len - len % HUGE_PAGE_LEN;
+    if whole > 0 {
+        let _ = pages.advise_range(Advice::HugePage, 0, whole);
+    }
+    Ok(pages)
+}
+
+type Home = (Arc<Mutex<Vec<MmapMut>>>, OwnedSemaphorePermit);
 
 /// A buffer on loan; it goes home when the last view of it is gone.
 pub(crate) struct Buffer {
-    /// Longer than what was asked for, which is `range` of it.
-    bytes: Vec<u8>,
-    range: Range<usize>,
+    memory: Memory,
+    /// What was asked for: the memory may be longer.
+    len: usize,
     home: Option<Home>,
+}
+
+enum Memory {
+    Heap(Vec<u8>),
+    Pages(MmapMut),
 }
 
 impl Buffer {
     /// A buffer of its own, for a small object: not worth a turn in the pool.
     pub(crate) fn small(len: usize) -> Self {
         Self {
-            bytes: vec![0; len],
-            range: 0..len,
+            memory: Memory::Heap(vec![0; len]),
+            len,
             home: None,
         }
     }
 
     /// The bytes.
     pub(crate) fn as_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.range.clone()).unwrap_or_default()
+        let all = match &mut self.memory {
+            Memory::Heap(bytes) => &mut bytes[..],
+            Memory::Pages(pages) => &mut pages[..],
+        };
+        all.get_mut(..self.len).unwrap_or_default()
     }
 
     /// Views of the buffer that may be shared and sliced.
-    pub(crate) fn freeze(self) -> Bytes {
-        if self.home.is_some() {
-            Bytes::from_owner(self)
-        } else {
-            let mut buffer = self;
-            Bytes::from(std::mem::take(&mut buffer.bytes))
+    pub(crate) fn freeze(mut self) -> Bytes {
+        match &mut self.memory {
+            Memory::Heap(bytes) => Bytes::from(std::mem::take(bytes)),
+            Memory::Pages(_) => Bytes::from_owner(self),
         }
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(self.range.clone()).unwrap_or_default()
+        let all = match &self.memory {
+            Memory::Heap(bytes) => &bytes[..],
+            Memory::Pages(pages) => &pages[..],
+        };
+        all.get(..self.len).unwrap_or_default()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some((home, permit)) = self.home.take() {
+        let memory = std::mem::replace(&mut self.memory, Memory::Heap(Vec::new()));
+        if let (Some((home, permit)), Memory::Pages(pages)) = (self.home.take(), memory) {
             let mut free = home.lock();
-            if free.len() < FREE_MAX {
-                free.push(std::mem::take(&mut self.bytes));
-            }
+            // What is too much is given back outside the lock.
+            let _too_much = if free.len() < FREE_MAX {
+                free.push(pages);
+                None
+            } else {
+                Some(pages)
+            };
             drop(free);
             drop(permit);
         }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use erasure::Md5;
@@ -16,6 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Blocks of one stream that may wait: what it takes that its chain never does.
 const AHEAD: u32 = 2;
+
+/// How long a block waits, at most, for others to be hashed with, while its upload goes on.
+const GATHER: Duration = Duration::from_millis(16);
+/// The same for a block whose upload waits for its hash. The shards are on their way to the disk
+/// meanwhile, which takes about as long.
+const GATHER_PRESSING: Duration = Duration::from_millis(4);
 
 /// Threads that hash: with two, a lone upload's neighbour does not wait for its whole block.
 const THREADS: usize = 2;
@@ -41,19 +48,40 @@ struct Queue {
 struct Waiting {
     /// Each stream at most once: a thread takes one block of it, and then puts it back.
     streams: VecDeque<Arc<Stream>>,
+    /// Since when the first of them waits.
+    since: Option<Instant>,
+    /// Since when an upload waits for one of them.
+    pressing_since: Option<Instant>,
     /// Streams that are not finished.
     alive: usize,
-    /// Threads that hash just now.
-    busy: usize,
     closed: bool,
 }
 
 impl Waiting {
-    /// Whether one more thread should hash. Few streams are shared out over the threads; of
-    /// more, those that come while a thread is busy gather, so that they fill the lanes of one.
-    fn is_due(&self) -> bool {
-        let spread = self.busy == 0 || self.alive <= THREADS;
-        !self.streams.is_empty() && (spread || self.streams.len() >= Md5::lanes())
+    /// How long what waits may go on waiting before one more thread hashes; `None` if nothing
+    /// waits. Few streams are shared out over the threads. More gather, so that they fill the
+    /// lanes of one thread: sixteen side by side cost what two cost one after the other.
+    fn patience(&self) -> Option<Duration> {
+        if self.streams.is_empty() {
+            return None;
+        }
+        let few = self.alive <= THREADS;
+        let all = self.streams.len() >= self.alive.min(Md5::lanes());
+        if few || all {
+            return Some(Duration::ZERO);
+        }
+        let left = |most: Duration, since: Option<Instant>| {
+            since.map_or(most, |since| most.saturating_sub(since.elapsed()))
+        };
+        let patience = left(GATHER, self.since);
+        Some(patience.min(left(GATHER_PRESSING, self.pressing_since)))
+    }
+
+    fn push(&mut self, streams: impl IntoIterator<Item = Arc<Stream>>) {
+        self.streams.extend(streams);
+        if !self.streams.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// What a thread takes at once.
@@ -64,7 +92,21 @@ impl Waiting {
             Md5::lanes()
         };
         let count = self.streams.len().min(most);
-        self.streams.drain(..count).collect()
+        let taken = self.streams.drain(..count).collect();
+        let rest = (!self.streams.is_empty()).then(Instant::now);
+        (self.since, self.pressing_since) = (rest, rest);
+        taken
+    }
+}
+
+impl Queue {
+    /// An upload waits for its hash from now on.
+    fn press(&self) {
+        let mut waiting = self.waiting.lock();
+        if !waiting.streams.is_empty() {
+            waiting.pressing_since.get_or_insert_with(Instant::now);
+            self.news.notify_one();
+        }
     }
 }
 
@@ -140,21 +182,26 @@ impl Md5Stream {
             pieces,
             _room: room,
         };
-        let first = {
+        let (first, full) = {
             let mut progress = self.stream.progress.lock();
             progress.blocks.push_back(block);
-            !std::mem::replace(&mut progress.scheduled, true)
+            let full = progress.blocks.len() >= AHEAD as usize;
+            (!std::mem::replace(&mut progress.scheduled, true), full)
         };
         if first {
             let stream = Arc::clone(&self.stream);
-            self.queue.waiting.lock().streams.push_back(stream);
+            self.queue.waiting.lock().push([stream]);
             self.queue.news.notify_one();
+        }
+        if full {
+            self.queue.press();
         }
         true
     }
 
     /// The hash of everything; `None` if it is lost.
     pub(crate) async fn finish(self) -> Option<[u8; 16]> {
+        self.queue.press();
         // All room is free once every block is hashed.
         let _all = self.stream.room.acquire_many(AHEAD).await.ok()?;
         let state = self.stream.progress.lock().state.take();
@@ -178,14 +225,17 @@ impl Drop for Md5Lanes {
 fn run(queue: &Queue) {
     loop {
         let mut waiting = queue.waiting.lock();
-        while !waiting.is_due() {
-            if waiting.closed && waiting.streams.is_empty() {
-                return;
+        loop {
+            match waiting.patience() {
+                None if waiting.closed => return,
+                None => queue.news.wait(&mut waiting),
+                Some(Duration::ZERO) => break,
+                Some(patience) => {
+                    queue.news.wait_for(&mut waiting, patience);
+                }
             }
-            queue.news.wait(&mut waiting);
         }
         let streams = waiting.take();
-        waiting.busy += 1;
         drop(waiting);
         let mut jobs: Vec<Job> = streams.into_iter().filter_map(take).collect();
         let again: Vec<Arc<Stream>> = match catch_unwind(AssertUnwindSafe(|| hash(&mut jobs))) {
@@ -196,9 +246,7 @@ fn run(queue: &Queue) {
                 Vec::new()
             }
         };
-        let mut waiting = queue.waiting.lock();
-        waiting.busy -= 1;
-        waiting.streams.extend(again);
+        queue.waiting.lock().push(again);
     }
 }
 
