@@ -237,7 +237,7 @@ fn plain(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         ["index", "log", _] => "index/log".to_owned(),
-        ["tmp", _] => "tmp/data".to_owned(),
+        ["tmp", _, _] => "tmp/data".to_owned(),
         ["shards", _] => "shards/xx".to_owned(),
         ["shards", _, _] => "shards/xx/data".to_owned(),
         _ => path.to_owned(),

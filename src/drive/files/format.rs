@@ -5,13 +5,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, IFlags, OFlags};
 use rustix::io::Errno;
 use types::Geometry;
 
 use super::entries;
 use super::identity::{self, Formatted};
-use super::inspect::{self, Found, IDENTITY_NEW, INDEX, SHARDS, TMP};
+use super::inspect::{self, Found, IDENTITY_NEW, INDEX, SHARDS, TMP, TMP_FAN_OUT};
 use super::probe;
 use crate::contract::Identity;
 
@@ -138,7 +138,24 @@ pub(super) fn make_directories(root: &OwnedFd) -> Result<(), Errno> {
         entries::make_directory(&shards, &format!("{fan_out:02x}"))?;
     }
     rustix::fs::fsync(&shards)?;
+    let tmp = entries::open_directory(root, TMP)?;
+    spread(&tmp);
+    for fan_out in 0..TMP_FAN_OUT {
+        entries::make_directory(&tmp, &format!("{fan_out:x}"))?;
+    }
+    rustix::fs::fsync(&tmp)?;
     rustix::fs::fsync(root)
+}
+
+/// Asks ext4 to put the directories that will be made in this one far from each other, as XFS
+/// does by itself. The files of a directory lie near it; if all were made in one place, each
+/// would search the same inode bitmap, and without a journal ext4 walks there past every inode
+/// that was freed in the last minute: a quarter of all CPU time under load.
+fn spread(directory: &OwnedFd) {
+    // Other file systems have no such flag, and none is needed to be right.
+    if let Ok(flags) = rustix::fs::ioctl_getflags(directory) {
+        let _ = rustix::fs::ioctl_setflags(directory, flags | IFlags::TOPDIR);
+    }
 }
 
 fn populate(root: &OwnedFd, formatted: &Formatted) -> Result<(), Errno> {

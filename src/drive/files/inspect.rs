@@ -15,6 +15,8 @@ use super::identity::{self, Formatted};
 pub(super) const INDEX: &str = "index";
 pub(super) const SHARDS: &str = "shards";
 pub(super) const TMP: &str = "tmp";
+/// How many directories `tmp/` has.
+pub(super) const TMP_FAN_OUT: u8 = 16;
 /// The identity while it is being written.
 pub(super) const IDENTITY_NEW: &str = "sarsen.json.new";
 /// The probe's files in `tmp/` begin so.
@@ -161,9 +163,9 @@ fn examine_unnamed(root: &OwnedFd, mounted: bool) -> Result<Found, Errno> {
         let bare = match entry.as_str() {
             "lost+found" | IDENTITY_NEW => true,
             INDEX => holds_only(root, INDEX, |_, _| false)?,
-            SHARDS => holds_only(root, SHARDS, is_bare_fan_out)?,
-            TMP => holds_only(root, TMP, |_, name| {
-                name.to_ascii_lowercase().starts_with(PROBE_PREFIX)
+            SHARDS => holds_only(root, SHARDS, |shards, name| is_bare(shards, name, 2))?,
+            TMP => holds_only(root, TMP, |tmp, name| {
+                name.to_ascii_lowercase().starts_with(PROBE_PREFIX) || is_bare(tmp, name, 1)
             })?,
             _ => return Ok(Found::Foreign { entry }),
         };
@@ -194,8 +196,9 @@ fn holds_only(
         .all(|entry| allowed(&directory, entry)))
 }
 
-fn is_bare_fan_out(shards: &OwnedFd, name: &str) -> bool {
-    name.len() == 2 && holds_only(shards, name, |_, _| false).unwrap_or(false)
+/// Whether `name` is one of the directories over which files are fanned out, and empty.
+fn is_bare(at: &OwnedFd, name: &str, digits: usize) -> bool {
+    name.len() == digits && holds_only(at, name, |_, _| false).unwrap_or(false)
 }
 
 /// Whether a directory is the root of a mount, bind mounts included where the kernel tells.

@@ -97,12 +97,7 @@ fn a_full_drive_is_full_and_keeps_no_partial_file() {
     assert_eq!(error, Error::Full);
     assert_eq!(root.space().unwrap().free, 0);
     drop(file);
-    assert_eq!(
-        std::fs::read_dir(mounted.path().join("tmp"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(mounted.0.tmp_files(), 0);
     assert!(!files.sync_failed());
 }
 

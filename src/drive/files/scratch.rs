@@ -16,6 +16,12 @@ impl Scratch {
         &self.0
     }
 
+    /// How many files of a drive there are in its `tmp/`.
+    pub(crate) fn tmp_files(&self) -> usize {
+        let staged = |path: &&String| path.starts_with("tmp/") && self.0.join(path).is_file();
+        self.listing().iter().filter(staged).count()
+    }
+
     /// Every path below, relative, in order.
     pub(crate) fn listing(&self) -> Vec<String> {
         let mut found = Vec::new();

@@ -16,7 +16,7 @@ use super::aligned::AlignedBuffer;
 use super::entries;
 use super::fault::from_errno;
 use super::header::{HEADER_LEN, Header};
-use super::inspect::{SHARDS, TMP};
+use super::inspect::{SHARDS, TMP, TMP_FAN_OUT};
 use super::open_files::{FileName, OpenFile, OpenFiles};
 use super::root::{Access, Root};
 use super::staging::{StageFile, TmpFile};
@@ -33,7 +33,8 @@ const OPEN_FILES_MAX: usize = 256;
 pub(crate) struct ShardFiles {
     identity: Identity,
     shards: OwnedFd,
-    tmp: Arc<OwnedFd>,
+    // Empty on a drive that takes no writes.
+    tmp: Vec<Arc<OwnedFd>>,
     open_files: OpenFiles,
     sync_failed: AtomicBool,
     failpoints: Failpoints,
@@ -59,17 +60,14 @@ impl ShardFiles {
     /// The shard files of an open drive. What was staged and never committed before is removed.
     pub(crate) fn open(root: &Root) -> Result<Self, Error> {
         let shards = entries::open_directory(root.directory(), SHARDS).map_err(from_errno)?;
-        let tmp = entries::open_directory(root.directory(), TMP).map_err(from_errno)?;
-        if root.access() == Access::Writable {
-            for name in entries::names(&tmp).map_err(from_errno)? {
-                // A directory there is none of ours: it is ignored, as every stray is.
-                let _ = rustix::fs::unlinkat(&tmp, &name, AtFlags::empty());
-            }
-        }
+        let tmp = match root.access() {
+            Access::Writable => empty_tmp(root).map_err(from_errno)?,
+            Access::ReadOnly => Vec::new(),
+        };
         Ok(Self {
             identity: root.formatted().identity.clone(),
             shards,
-            tmp: Arc::new(tmp),
+            tmp,
             open_files: OpenFiles::new(OPEN_FILES_MAX),
             sync_failed: AtomicBool::new(false),
             failpoints: Failpoints::default(),
@@ -85,7 +83,10 @@ impl ShardFiles {
     /// Begins a file for `data`. Invisible, and gone after a crash.
     pub(crate) fn create(&self, data: DataId, register: Register) -> Result<StageFile, Error> {
         self.with_descriptors(|| {
-            StageFile::create(&self.tmp, &self.identity, data, register.clone())
+            let [.., last] = data.to_bytes();
+            let tmp = self.tmp.get(usize::from(last % TMP_FAN_OUT));
+            let tmp = tmp.ok_or(Errno::ROFS)?;
+            StageFile::create(tmp, &self.identity, data, register.clone())
         })
         .map_err(from_errno)
     }
@@ -350,6 +351,21 @@ impl ShardFiles {
     fn open_fan_out(&self, fan_out: u8) -> Result<OwnedFd, Errno> {
         entries::open_directory(self.shards.as_fd(), &format!("{fan_out:02x}"))
     }
+}
+
+/// Opens the directories of `tmp/` and removes what is in them.
+fn empty_tmp(root: &Root) -> Result<Vec<Arc<OwnedFd>>, Errno> {
+    let tmp = entries::open_directory(root.directory(), TMP)?;
+    (0..TMP_FAN_OUT)
+        .map(|fan_out| {
+            let directory = entries::open_directory(&tmp, &format!("{fan_out:x}"))?;
+            for name in entries::names(&directory)? {
+                // A directory there is none of ours: it is ignored, as every stray is.
+                let _ = rustix::fs::unlinkat(&directory, &name, AtFlags::empty());
+            }
+            Ok(Arc::new(directory))
+        })
+        .collect()
 }
 
 /// Linked, and exactly as long as its header says.

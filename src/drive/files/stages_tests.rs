@@ -57,11 +57,7 @@ impl Fixture {
     /// Waits for what has no answer to wait for.
     fn until_tmp_is_empty(&self) {
         let since = Instant::now();
-        while std::fs::read_dir(self.scratch.path().join("tmp"))
-            .unwrap()
-            .count()
-            > 0
-        {
+        while self.scratch.tmp_files() > 0 {
             assert!(since.elapsed() < PATIENT, "tmp/ is never emptied");
             std::thread::yield_now();
         }
