@@ -113,3 +113,25 @@ def encoding_type_url_encodes_names(server):
         equal([urllib.parse.unquote_plus(name) for name in names], keys, query)
         if any(" " in name or "ü" in name for name in names):
             raise AssertionError(f"{query}: not encoded: {names}")
+
+
+@check
+def odd_parameters_of_lists_are_refused(server):
+    s3 = server.client()
+    bucket = server.bucket(s3)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    bad = [f"{kind}max-keys={count}" for kind in ("", "list-type=2&", "versions=&") for count in ("-1", "x", "2147483648")]
+    bad += [f"uploads=&max-uploads={count}" for count in ("-1", "x")]
+    bad += [f"{kind}encoding-type=utf8" for kind in ("", "list-type=2&", "versions=&", "uploads=&")]
+    bad += ["list-type=3", "list-type=2&continuation-token=", "list-type=2&continuation-token=zz"]
+    for query in bad:
+        status, _, text = server.signed("GET", f"/{bucket}", query=query)
+        equal((status, b"<Code>InvalidArgument</Code>" in text), (400, True), query)
+    for query in ("max-parts=-1", "max-parts=x", "part-number-marker=-1", "part-number-marker=x", "encoding-type=utf8"):
+        status, _, text = server.signed("GET", f"/{bucket}/k", query=f"{query}&uploadId={upload}")
+        equal((status, b"<Code>InvalidArgument</Code>" in text), (400, True), query)
+    for path, query in ((f"/{bucket}", "max-keys=0"), (f"/{bucket}", "list-type=2&max-keys=0"), (f"/{bucket}", "versions=&max-keys=0"),
+                        (f"/{bucket}", "uploads=&max-uploads=0"), (f"/{bucket}/k", f"max-parts=0&uploadId={upload}")):
+        status, _, text = server.signed("GET", path, query=query)
+        equal((status, b"<IsTruncated>false</IsTruncated>" in text), (200, True), f"{query}: whoever asks for none is not asked on")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import zlib
 from datetime import datetime, timedelta, timezone
 
@@ -109,6 +110,34 @@ def bulk_deletes_say_what_they_did(server):
     equal((quiet.get("Deleted"), quiet.get("Errors")), (None, None), "quiet")
     refused("MalformedXML", s3.delete_objects, Bucket=bucket,
             Delete={"Objects": [{"Key": f"k{number}"} for number in range(1001)]})
+
+
+@check
+def documents_of_requests_are_refused_exactly(server):
+    s3 = server.client()
+    bucket = server.bucket(s3)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="a")["UploadId"]
+
+    def said(method, query, text, key=""):
+        status, _, answer = server.signed(method, f"/{bucket}{key}", text, query=query)
+        return status, [code.decode() for code in re.findall(rb"<Code>(.*?)</Code>", answer)]
+
+    for method, query, key in (("POST", "delete=", ""), ("PUT", "versioning=", ""), ("PUT", "tagging=", ""), ("PUT", "tagging=", "/a")):
+        equal(said(method, query, b"", key), (400, ["MissingRequestBodyError"]), f"nothing for {query}")
+        for text in (b"<Other/>", b"<Delete>", b"\xff", b"<!DOCTYPE a [<!ENTITY b 'c'>]><Delete>&b;</Delete>", b"<a>" * 100):
+            equal(said(method, query, text, key), (400, ["MalformedXML"]), f"{text[:40]} for {query}")
+    equal(said("POST", f"uploadId={upload}", b"", "/a"), (400, ["InvalidRequest"]), "nothing for a completion")
+
+    def bulk(*objects):
+        return said("POST", "delete=", ("<Delete>" + "".join(f"<Object>{one}</Object>" for one in objects) + "</Delete>").encode())
+
+    equal(bulk(), (400, ["MalformedXML"]), "no objects")
+    equal(bulk("<Key>a</Key><Key>b</Key>"), (400, ["MalformedXML"]), "two keys of one object")
+    equal(bulk("<Key>a</Key><VersionId>bad</VersionId>", f"<Key>{'k' * 1025}</Key>", "<Key></Key>", "<Key>a</Key><ETag>0</ETag>",
+               "<Key>absent</Key><ETag>*</ETag>", "<Key>a</Key><Size>1</Size>"),
+          (200, ["InvalidArgument", "KeyTooLongError", "InvalidArgument", "PreconditionFailed", "NoSuchKey", "NotImplemented"]), "each by itself")
+    equal(s3.get_object(Bucket=bucket, Key="a")["Body"].read(), b"x", "what was not deleted")
 
 
 @check

@@ -164,7 +164,8 @@ pub(crate) async fn list_parts(
     let description = UploadDescription {
         storage_class: upload.head.class,
         checksum: wanted(&upload),
-        truncated: parts.len() > max,
+        // Whoever asks for none would ask for ever.
+        truncated: max > 0 && parts.len() > max,
     };
     parts.truncate(max);
     let listed: Vec<ListedPart> = parts.iter().map(listed).collect();

@@ -204,7 +204,9 @@ async fn read(
         (None, None) => (ByteRange::whole(size), StatusCode::OK),
         (None, Some(spec)) => {
             let range = spec.resolve(size).map_err(|_| {
-                S3Error::from(ErrorCode::InvalidRange).with("ActualObjectSize", size.to_string())
+                S3Error::from(ErrorCode::InvalidRange)
+                    .with("ActualObjectSize", size.to_string())
+                    .with_header(CONTENT_RANGE, format!("bytes */{size}"))
             })?;
             (range, StatusCode::PARTIAL_CONTENT)
         }

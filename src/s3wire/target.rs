@@ -32,19 +32,22 @@ impl Domains {
         Self { names }
     }
 
-    /// The bucket part of a host name, if the host is below one of the domains.
+    /// The bucket part of a host name, if the host is below one of the domains. A reserved name is
+    /// no bucket's: `minio.domain` is what charts and operators call the service itself.
     fn bucket_of(&self, host: &str) -> Option<String> {
         if self.names.is_empty() {
             return None;
         }
-        let host = without_port(host).to_ascii_lowercase();
+        let host = without_port(host)
+            .trim_end_matches('.')
+            .to_ascii_lowercase();
         if self.names.contains(&host) {
             return None;
         }
         self.names.iter().find_map(|name| {
             host.strip_suffix(name.as_str())
                 .and_then(|rest| rest.strip_suffix('.'))
-                .filter(|bucket| !bucket.is_empty())
+                .filter(|bucket| !bucket.is_empty() && !RESERVED.contains(bucket))
                 .map(str::to_owned)
         })
     }
@@ -186,6 +189,8 @@ mod tests {
         assert_eq!(parse("a.b.c.EXAMPLE.com", "/"), bucket("a.b.c"));
         assert_eq!(parse("s3.example.com", "/abc/k"), object("abc", "k"));
         assert_eq!(parse("example.com:80", "/"), Ok(Target::Service));
+        assert_eq!(parse("abc.example.com.:9000", "/k"), object("abc", "k"));
+        assert_eq!(parse("minio.example.com", "/abc/k"), object("abc", "k"));
         assert_eq!(parse("notexample.com", "/abc"), bucket("abc"));
         assert_eq!(parse("[::1]:9000", "/abc/"), bucket("abc"));
         assert_eq!(

@@ -38,8 +38,11 @@ pub struct CompletedPart {
 }
 
 /// Reads the body of `CompleteMultipartUpload`: 1 to 10,000 parts in rising order, else
-/// `InvalidPartOrder`.
+/// `InvalidPartOrder`. A body of no parts is malformed, and no body is another matter to AWS.
 pub fn parse_complete(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
+    if body.trim_ascii().is_empty() {
+        return Err(S3Error::request("You must specify at least one part"));
+    }
     let root = Element::parse(body, "CompleteMultipartUpload", BODY_MAX)?;
     root.only(&["Part"])?;
     let count = u32::try_from(root.children.len()).unwrap_or(u32::MAX);
@@ -287,6 +290,8 @@ mod tests {
         for (inner, code) in table {
             assert_eq!(parse(inner), Err(code), "{inner:.80}");
         }
+        let nothing = parse_complete(b"").map_err(|error| error.code);
+        assert_eq!(nothing, Err(ErrorCode::InvalidRequest));
     }
 
     #[test]

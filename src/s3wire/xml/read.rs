@@ -21,11 +21,14 @@ pub(super) struct Element {
 
 impl Element {
     /// Parses a document with this root element. Text that is not UTF-8, a DOCTYPE, an entity
-    /// that is not one of XML's five, and anything cut off or left over is `MalformedXML`; a body
-    /// of more than `len_max` bytes is `MaxMessageLengthExceeded`.
+    /// that is not one of XML's five, and anything cut off or left over is `MalformedXML`; nothing
+    /// at all is `MissingRequestBodyError`, more than `len_max` bytes `MaxMessageLengthExceeded`.
     pub(super) fn parse(body: &[u8], root: &str, len_max: usize) -> Result<Self, S3Error> {
         if body.len() > len_max {
             return Err(ErrorCode::MaxMessageLengthExceeded.into());
+        }
+        if body.trim_ascii().is_empty() {
+            return Err(ErrorCode::MissingRequestBodyError.into());
         }
         let document = document(body).ok_or(ErrorCode::MalformedXML)?;
         if document.name == root {
@@ -150,9 +153,7 @@ mod tests {
     fn what_is_not_one_plain_document_is_refused() {
         let deep = ["<A>".repeat(10_000), "</A>".repeat(10_000)].concat();
         let wide = format!("<A>{}</A>", "<B/>".repeat(ELEMENTS_MAX));
-        let table: [&[u8]; 17] = [
-            b"",
-            b"  ",
+        let table: [&[u8]; 15] = [
             b"text",
             b"<A>",
             b"<A></B>",
@@ -175,6 +176,9 @@ mod tests {
         }
         let long = vec![b' '; (1 << 20) + 1];
         assert_eq!(code(&long), Some(ErrorCode::MaxMessageLengthExceeded));
+        for nothing in [b"".as_slice(), b" \r\n"] {
+            assert_eq!(code(nothing), Some(ErrorCode::MissingRequestBodyError));
+        }
     }
 
     #[test]
