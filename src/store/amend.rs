@@ -43,8 +43,7 @@ impl ErasureSet {
         let mut properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
         let (fence, lease) = self.holder.fence(spot.slot, self.membership)?;
         let mut parcel = self.same_bytes(spot, fence, &row, &properties).await?;
-        let ready = parcel.ready.iter().filter(|ready| **ready).count();
-        if !quorum::may_begin(ready.min(self.writable()), &head) {
+        if !quorum::may_begin(parcel.ready.len().min(self.writable()), &head) {
             return Err(self.refusal());
         }
         properties.tags = tags;
@@ -89,7 +88,7 @@ impl ErasureSet {
                 register: whose.register,
                 row: Arc::clone(row),
                 inline: vec![None; self.len()],
-                ready: (0..self.len()).map(|place| good.contains(place)).collect(),
+                ready: good,
             });
         }
         if !quorum::may_begin(self.writable(), head) {
@@ -97,9 +96,7 @@ impl ErasureSet {
         }
         let stale = all.without(good);
         let mut parcel = write_again(self, fence, &whose, head, good, stale).await?;
-        for (place, ready) in parcel.ready.iter_mut().enumerate() {
-            *ready |= good.contains(place);
-        }
+        parcel.ready = parcel.ready.or(good);
         Ok(parcel)
     }
 

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use drive::{Commit, Committed, Fence, Register, Row};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use quorum::{Tally, Verdict};
+use quorum::{Places, Tally, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
+use types::Placed;
 
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::heal::Depth;
+use crate::inline::Whose;
+use crate::rewrite::{extent_of, rewrite_file};
 use crate::set::ErasureSet;
 
 /// How long a client waits for W before it hears 503. The commit goes on.
@@ -30,9 +33,9 @@ pub(crate) struct Parcel {
     pub(crate) row: Arc<Row>,
     /// The frame of each place, for inline rows.
     pub(crate) inline: Vec<Option<Bytes>>,
-    /// Whether the place has the shard files that the row names. Places that do not are left
-    /// to heal.
-    pub(crate) ready: Vec<bool>,
+    /// The places that have the shard files that the row names, if it takes any to commit it. The
+    /// others get theirs when the commit does not come to its end without them, or by heal.
+    pub(crate) ready: Places,
 }
 
 type Answer = Pin<Box<dyn Future<Output = (usize, Result<Committed, drive::Error>)> + Send>>;
@@ -43,7 +46,7 @@ pub(crate) struct InFlight(Option<Flight>);
 /// A commit on its way.
 pub(crate) struct Flight {
     set: Arc<ErasureSet>,
-    parcel: Arc<Parcel>,
+    parcel: Parcel,
     tally: Tally,
     answers: FuturesUnordered<Answer>,
     failed: Vec<usize>,
@@ -68,7 +71,7 @@ impl InFlight {
         let mut flight = Flight {
             tally: Tally::new(&parcel.row.head, set.len()),
             set: Arc::clone(set),
-            parcel: Arc::new(parcel),
+            parcel,
             answers: FuturesUnordered::new(),
             failed: Vec::new(),
             decided: false,
@@ -127,9 +130,8 @@ impl Drop for InFlight {
 
 impl Flight {
     fn send_to(&mut self, place: usize) {
-        let ready = self.parcel.ready.get(place).copied().unwrap_or(true);
-        let drive = self.set.drives.get(place).filter(|_| ready);
-        let Some(drive) = drive else {
+        let drive = self.set.drives.get(place);
+        let Some(drive) = drive.filter(|_| self.parcel.ready.contains(place)) else {
             self.tally.failed(place);
             return self.failed.push(place);
         };
@@ -185,6 +187,9 @@ impl Flight {
         } else {
             tracing::warn!(place, %error, "a drive did not take a commit");
         }
+        if matches!(error, drive::Error::NotStaged(_)) {
+            self.parcel.ready = self.parcel.ready.without(Places::from_iter([place]));
+        }
         self.tally.failed(place);
         self.failed.push(place);
     }
@@ -214,6 +219,7 @@ impl Flight {
                 Standing::Agreed => break,
                 Standing::Short => {
                     tokio::time::sleep(RETRY_AFTER).await;
+                    self.bring_files().await;
                     let again = std::mem::take(&mut self.failed);
                     self.tally = Tally::resume(&self.tally);
                     for place in again {
@@ -229,6 +235,34 @@ impl Flight {
             }
         }
         self.close();
+    }
+
+    /// Writes shard files on the places that lack theirs. A drive that had its own may be gone for
+    /// good, and a commit that has begun must be able to end.
+    async fn bring_files(&mut self) {
+        let Parcel {
+            fence,
+            register,
+            row,
+            ready,
+            ..
+        } = &self.parcel;
+        let lacking = Places::all(self.set.len()).without(*ready);
+        let sources = self.tally.acknowledged();
+        let enough = sources.len() >= row.head.geometry.data();
+        if row.head.placed != Placed::File || lacking.is_empty() || !enough {
+            return;
+        }
+        let whose = Whose {
+            register: Arc::clone(register),
+            slot: fence.slot,
+        };
+        let brought =
+            async { rewrite_file(&self.set, &whose, &extent_of(row)?, sources, lacking).await };
+        match brought.await {
+            Ok(done) => self.parcel.ready = self.parcel.ready.or(done),
+            Err(error) => tracing::warn!(%error, "a commit lacks shard files"),
+        }
     }
 
     /// Every drive has answered: all have it, or heal is told who does not.

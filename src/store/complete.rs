@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use quorum::Places;
 use types::{BucketId, DataId, Etag, Head, ObjectKey, Order, Placed, Timestamp};
 
 use crate::error::Error;
@@ -150,7 +151,7 @@ impl ErasureSet {
             placed: Placed::Parts,
             md5: [0; 16],
             frames: None,
-            ready: vec![true; self.len()],
+            ready: Places::all(self.len()),
         };
         let object = self.holder.enter(&at.object.register).await?;
         self.order_next(&at.object, object.within(pass), change, content)

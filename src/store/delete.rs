@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drive::{Row, Want};
+use quorum::Places;
 use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
 
 use crate::commit::{InFlight, Parcel};
@@ -117,7 +118,7 @@ impl ErasureSet {
             register: Arc::clone(&spot.register),
             row,
             inline: vec![None; self.len()],
-            ready: vec![true; self.len()],
+            ready: Places::all(self.len()),
         };
         InFlight::send(self, Some(pass), parcel)
             .acknowledged()

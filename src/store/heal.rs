@@ -13,8 +13,8 @@ use crate::decide::decide;
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::inline::{self, Whose};
-use crate::properties::{Extent, Properties};
-use crate::rewrite::{find_row, recommit, write_again};
+use crate::properties::Extent;
+use crate::rewrite::{extent_of, find_row, recommit, write_again};
 use crate::set::{Asked, ErasureSet, FENCED};
 use crate::sweep::sweep_stray;
 
@@ -299,13 +299,12 @@ impl Patient<'_> {
             return Ok(Vec::new());
         }
         let row = find_row(self.set, &self.whose.register, self.whose.slot, head).await?;
-        let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
-        let extent = properties.extents.first().ok_or(Error::Damaged)?;
+        let extent = extent_of(&row)?;
         if extent.placed == Placed::File {
-            return Ok(self.file_shards(extent, asked).await);
+            return Ok(self.file_shards(&extent, asked).await);
         }
         let state = |place: usize| match asked.ballot.answered().contains(place) {
-            true => self.inline_shard(extent, head, asked, place),
+            true => self.inline_shard(&extent, head, asked, place),
             false => Shard::Unknown,
         };
         Ok((0..self.set.len()).map(state).collect())

@@ -8,8 +8,8 @@ use types::Placed;
 use crate::commit::{InFlight, Parcel};
 use crate::error::Error;
 use crate::heal::Patient;
-use crate::properties::{Extent, Properties};
-use crate::rewrite::{find_row, rewrite_files};
+use crate::properties::Properties;
+use crate::rewrite::{find_row, rewrite_file};
 use crate::set::Asked;
 
 /// What was found of a version, and done about it.
@@ -51,7 +51,8 @@ impl Patient<'_> {
             mended.whole &= plan == HealPlan::Whole;
             match plan {
                 HealPlan::Repair { sources, stale } => {
-                    ready = ready.or(self.mend_part(extent, sources, stale).await?);
+                    let done = rewrite_file(set, whose, extent, sources, stale).await?;
+                    ready = ready.or(done);
                 }
                 HealPlan::Unrecoverable { .. } => mended.lost = true,
                 HealPlan::Whole | HealPlan::Wait { .. } => {}
@@ -63,7 +64,7 @@ impl Patient<'_> {
                 register: std::sync::Arc::clone(&whose.register),
                 row,
                 inline: vec![None; set.len()],
-                ready: (0..set.len()).map(|place| ready.contains(place)).collect(),
+                ready,
             };
             let flight = InFlight::send(set, Some(self.pass.clone()), parcel);
             mended.repaired = flight.answered().await;
@@ -72,18 +73,5 @@ impl Patient<'_> {
             set.holder.complete(whose.slot, version.head.order);
         }
         Ok(mended)
-    }
-
-    /// Writes one part's shard files again. Says which places have theirs now.
-    async fn mend_part(
-        &self,
-        extent: &Extent,
-        sources: Places,
-        stale: Places,
-    ) -> Result<Places, Error> {
-        let lacking: Vec<usize> = stale.iter().collect();
-        let done = rewrite_files(self.set, &self.whose, extent, sources, &lacking).await?;
-        let places = lacking.iter().zip(done).filter(|(_, done)| *done);
-        Ok(places.map(|(place, _)| *place).collect())
     }
 }

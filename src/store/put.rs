@@ -6,6 +6,7 @@ use bytes::Bytes;
 use drive::{Register, Row, Stage, Want};
 use erasure::{Layout, ShardKey};
 use futures_util::future::join_all;
+use quorum::Places;
 use types::{
     DataId, Etag, Geometry, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId,
 };
@@ -83,7 +84,7 @@ pub(crate) struct Content {
     /// The frames of an inline object, by shard.
     pub(crate) frames: Option<SealedBlock>,
     /// Which places have the shard file.
-    pub(crate) ready: Vec<bool>,
+    pub(crate) ready: Places,
 }
 
 impl ErasureSet {
@@ -112,12 +113,12 @@ impl ErasureSet {
         let (frames, ready) = if size == 0 {
             expect_end(body, 0, 0).await?;
             extent.md5 = Digests::small(&[]).0;
-            (None, vec![true; self.len()])
+            (None, Places::all(self.len()))
         } else if size <= INLINE_MAX && spot.part == 0 {
             extent.placed = Placed::Inline;
             let (sealed, md5, crc) = self.take_in_small(geometry, &key, size, body).await?;
             (extent.md5, extent.crc) = (md5, crc);
-            (Some(sealed), vec![true; self.len()])
+            (Some(sealed), Places::all(self.len()))
         } else {
             extent.placed = Placed::File;
             let (ready, md5, crc) = self.take_in_large(spot, &extent, &key, body).await?;
@@ -170,7 +171,7 @@ impl ErasureSet {
         extent: &Extent,
         key: &ShardKey,
         body: &mut B,
-    ) -> Result<(Vec<bool>, [u8; 16], u64), WriteError<B::Error>> {
+    ) -> Result<(Places, [u8; 16], u64), WriteError<B::Error>> {
         let geometry = extent.geometry;
         let layout = Layout::new(geometry, extent.size);
         let codec = self.codec(geometry);
@@ -246,8 +247,7 @@ impl ErasureSet {
         }
         let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
         let mut head = self.head(spot, &change, content.placed, prev);
-        let ready = content.ready.iter().filter(|ready| **ready).count();
-        if !quorum::may_begin(ready.min(self.writable()), &head) {
+        if !quorum::may_begin(content.ready.len().min(self.writable()), &head) {
             return Err(self.refusal());
         }
         head.order = self.holder.issue(spot.slot, epoch)?;
@@ -420,15 +420,19 @@ impl Stages {
     }
 
     /// Syncs all files. Says which places have theirs.
-    async fn finish(self) -> Result<Vec<bool>, Error> {
+    async fn finish(self) -> Result<Places, Error> {
         let finish = |stage: Option<Box<dyn Stage>>| async move {
             match stage {
                 Some(stage) => stage.finish().await.inspect_err(cut).is_ok(),
                 None => false,
             }
         };
-        let ready = join_all(self.stages.into_iter().map(finish)).await;
-        if ready.iter().filter(|ready| **ready).count() < self.needed {
+        let finished = join_all(self.stages.into_iter().map(finish)).await;
+        let finished = finished.into_iter().enumerate();
+        let ready: Places = finished
+            .filter_map(|(place, done)| done.then_some(place))
+            .collect();
+        if ready.len() < self.needed {
             return Err(Error::Unavailable("too few drives took the bytes"));
         }
         Ok(ready)

@@ -42,6 +42,9 @@ pub(crate) async fn recommit(
     }
     let all = Places::all(set.len());
     let mut parcel = write_again(set, fence, &whose, head, holders, all).await?;
+    if !quorum::may_begin(parcel.ready.len().min(set.writable()), head) {
+        return Err(set.refusal());
+    }
     if head.order.epoch != lease {
         let mut row = Row::clone(&parcel.row);
         row.head.order = set.holder.issue(fence.slot, lease)?;
@@ -81,21 +84,16 @@ pub(crate) async fn write_again(
     stale: Places,
 ) -> Result<Parcel, Error> {
     let row = find_row(set, &whose.register, whose.slot, head).await?;
-    let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
     let mut inline = vec![None; set.len()];
-    let mut ready: Vec<bool> = (0..set.len()).map(|place| stale.contains(place)).collect();
-    for extent in &properties.extents {
-        if extent.placed == Placed::Inline {
-            inline = inline_frames(set, whose, extent, head).await?;
-        } else if extent.placed == Placed::File && head.placed == Placed::File {
-            let lacking: Vec<usize> = stale.without(sources).iter().collect();
-            let done = rewrite_files(set, whose, extent, sources, &lacking).await?;
-            for (place, done) in lacking.iter().zip(done) {
-                if let Some(ready) = ready.get_mut(*place) {
-                    *ready &= done;
-                }
-            }
+    let mut ready = stale;
+    match head.placed {
+        Placed::Inline => inline = inline_frames(set, whose, &extent_of(&row)?, head).await?,
+        Placed::File => {
+            let (has, lacking) = (stale.and(sources), stale.without(sources));
+            let extent = extent_of(&row)?;
+            ready = has.or(rewrite_file(set, whose, &extent, sources, lacking).await?);
         }
+        Placed::Nowhere | Placed::Parts => {}
     }
     Ok(Parcel {
         fence,
@@ -104,6 +102,12 @@ pub(crate) async fn write_again(
         inline,
         ready,
     })
+}
+
+/// What a row with bytes of its own says of them.
+pub(crate) fn extent_of(row: &Row) -> Result<Extent, Error> {
+    let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
+    properties.extents.into_iter().next().ok_or(Error::Damaged)
 }
 
 /// Every place's frame of an inline row.
@@ -142,19 +146,19 @@ fn seal(key: &ShardKey, extent: &Extent, stripe: u64, index: usize, shard: &[u8]
 }
 
 /// Writes the shard files of an extent again on some places. Says which of them have theirs.
-pub(crate) async fn rewrite_files(
+pub(crate) async fn rewrite_file(
     set: &Arc<ErasureSet>,
     whose: &Whose,
     extent: &Extent,
     sources: Places,
-    lacking: &[usize],
-) -> Result<Vec<bool>, Error> {
+    lacking: Places,
+) -> Result<Places, Error> {
     let shards = set.shards(&whose.register, whose.slot, extent);
     let shard = |place| placement::shard_on(u16::from(extent.rotation), place, set.len());
-    let indices: Vec<usize> = lacking.iter().copied().map(shard).collect();
+    let indices: Vec<usize> = lacking.iter().map(shard).collect();
     let sources: Vec<usize> = sources.iter().map(shard).collect();
-    let open = |place: &usize| {
-        let drive = set.drives.get(*place).cloned();
+    let open = |place: usize| {
+        let drive = set.drives.get(place).cloned();
         let register = Arc::clone(&whose.register);
         async move { drive?.stage(extent.data, register).await.ok() }
     };
@@ -175,5 +179,7 @@ pub(crate) async fn rewrite_files(
             None => false,
         }
     };
-    Ok(join_all(stages.into_iter().map(finish)).await)
+    let finished = join_all(stages.into_iter().map(finish)).await;
+    let done = lacking.iter().zip(finished).filter(|(_, done)| *done);
+    Ok(done.map(|(place, _)| place).collect())
 }
