@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use drive::{Fence, Row};
+use drive::Row;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quorum::{Places, Shard};
-use types::{Head, Kind, Placed, VersionId};
+use types::{Head, Kind, Order, Placed, VersionId};
 
-use crate::commit::{InFlight, Parcel};
+use crate::commit::Parcel;
 use crate::decide::{Decided, decide};
 use crate::error::Error;
 use crate::get::{missing, want_of};
@@ -29,8 +29,11 @@ impl ErasureSet {
     ) -> Result<VersionId, Error> {
         let pass = self.holder.enter(&spot.register).await?;
         let want = want_of(version);
-        let Decided { history, asked } =
-            decide(self, &pass, &spot.register, spot.slot, want).await?;
+        let Decided {
+            lease,
+            history,
+            asked,
+        } = decide(self, &pass, &spot.register, spot.slot, want).await?;
         let head = history.current().map(|current| current.head);
         let head = head.ok_or_else(|| missing(version))?;
         if head.kind == Kind::Marker {
@@ -41,23 +44,17 @@ impl ErasureSet {
         }
         let row = self.row(spot, &head, &asked).await?;
         let mut properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
-        let (fence, lease) = self.holder.fence(spot.slot, self.membership)?;
-        let mut parcel = self.same_bytes(spot, fence, &row, &properties).await?;
-        if !quorum::may_begin(parcel.ready.len().min(self.writable()), &head) {
-            return Err(self.refusal());
-        }
+        let mut parcel = self.same_bytes(spot, &row, &properties).await?;
         properties.tags = tags;
         parcel.row = Arc::new(Row {
             head: Head {
-                order: self.holder.issue(spot.slot, lease)?,
+                order: Order::ZERO,
                 ..head
             },
             files: Arc::clone(&row.files),
             tail: properties.encode(),
         });
-        InFlight::send(self, Some(pass), parcel)
-            .acknowledged()
-            .await?;
+        self.commit(pass, lease, parcel).await?;
         Ok(head.version)
     }
 
@@ -66,7 +63,6 @@ impl ErasureSet {
     async fn same_bytes(
         self: &Arc<Self>,
         spot: &Spot,
-        fence: Fence,
         row: &Arc<Row>,
         properties: &Properties,
     ) -> Result<Parcel, Error> {
@@ -84,18 +80,15 @@ impl ErasureSet {
         };
         if good.len() >= head.write_quorum() {
             return Ok(Parcel {
-                fence,
                 register: whose.register,
                 row: Arc::clone(row),
                 inline: vec![None; self.len()],
                 ready: good,
             });
         }
-        if !quorum::may_begin(self.writable(), head) {
-            return Err(self.refusal());
-        }
+        self.may_begin(head, all)?;
         let stale = all.without(good);
-        let mut parcel = write_again(self, fence, &whose, head, good, stale).await?;
+        let mut parcel = write_again(self, &whose, head, good, stale).await?;
         parcel.ready = parcel.ready.or(good);
         Ok(parcel)
     }

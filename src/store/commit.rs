@@ -7,16 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive::{Commit, Committed, Fence, Register, Row};
+use drive::{Commit, Committed, Register, Row};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use quorum::{Places, Tally, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
-use types::Placed;
+use types::{Head, Order, Placed, VersionId};
 
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::heal::Depth;
+use crate::holder::Lease;
 use crate::inline::Whose;
 use crate::rewrite::{extent_of, rewrite_file};
 use crate::set::ErasureSet;
@@ -28,7 +29,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// What a commit carries for the drives.
 pub(crate) struct Parcel {
-    pub(crate) fence: Fence,
     pub(crate) register: Arc<Register>,
     pub(crate) row: Arc<Row>,
     /// The frame of each place, for inline rows.
@@ -36,6 +36,44 @@ pub(crate) struct Parcel {
     /// The places that have the shard files that the row names, if it takes any to commit it. The
     /// others get theirs when the commit does not come to its end without them, or by heal.
     pub(crate) ready: Places,
+}
+
+impl ErasureSet {
+    /// Orders a change and commits it, by the lease under which it was decided: the end of
+    /// everything that becomes visible. The row's order is the next of the lease, unless that
+    /// issued it already; a birth of zero means that its version is born by it.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        pass: Pass,
+        lease: Lease,
+        mut parcel: Parcel,
+    ) -> Result<Head, Error> {
+        let mut head = parcel.row.head;
+        self.may_begin(&head, parcel.ready)?;
+        if head.order.epoch != lease.epoch {
+            head.order = self.holder.issue(lease)?;
+        }
+        if head.born == Order::ZERO {
+            head.born = head.order;
+            if head.version != VersionId::Null {
+                head.version = VersionId::Born(head.order);
+            }
+        }
+        Arc::make_mut(&mut parcel.row).head = head;
+        InFlight::send(self, pass, lease, parcel)
+            .acknowledged()
+            .await?;
+        Ok(head)
+    }
+
+    /// Rule 4: fails while fewer than W of these places look healthy.
+    pub(crate) fn may_begin(&self, head: &Head, ready: Places) -> Result<(), Error> {
+        let healthy = self.takers(head.kind).and(ready).len();
+        match quorum::may_begin(healthy, head) {
+            true => Ok(()),
+            false => Err(self.refusal(head.kind)),
+        }
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = (usize, Result<Committed, drive::Error>)> + Send>>;
@@ -46,6 +84,7 @@ pub(crate) struct InFlight(Option<Flight>);
 /// A commit on its way.
 pub(crate) struct Flight {
     set: Arc<ErasureSet>,
+    lease: Lease,
     parcel: Parcel,
     tally: Tally,
     answers: FuturesUnordered<Answer>,
@@ -67,15 +106,16 @@ enum Standing {
 
 impl InFlight {
     /// Sends a row to all drives.
-    pub(crate) fn send(set: &Arc<ErasureSet>, pass: Option<Pass>, parcel: Parcel) -> Self {
+    pub(crate) fn send(set: &Arc<ErasureSet>, pass: Pass, lease: Lease, parcel: Parcel) -> Self {
         let mut flight = Flight {
             tally: Tally::new(&parcel.row.head, set.len()),
             set: Arc::clone(set),
+            lease,
             parcel,
             answers: FuturesUnordered::new(),
             failed: Vec::new(),
             decided: false,
-            pass,
+            pass: Some(pass),
         };
         for place in 0..set.len() {
             flight.send_to(place);
@@ -136,7 +176,7 @@ impl Flight {
             return self.failed.push(place);
         };
         let reply = drive.commit(Commit {
-            fence: self.parcel.fence,
+            fence: self.lease.fence,
             register: Arc::clone(&self.parcel.register),
             row: Arc::clone(&self.parcel.row),
             inline: self.parcel.inline.get(place).cloned().flatten(),
@@ -164,9 +204,7 @@ impl Flight {
                 Some((place, Ok(done))) => self.note(place, done),
                 Some((place, Err(drive::Error::Fenced { .. }))) => {
                     self.tally.failed(place);
-                    self.set
-                        .holder
-                        .depose(self.parcel.fence.slot, self.parcel.row.head.order.epoch);
+                    self.set.holder.depose(self.lease);
                     self.depose();
                     return Standing::Deposed;
                 }
@@ -198,7 +236,7 @@ impl Flight {
         if !self.decided {
             self.decided = true;
             let head = &self.parcel.row.head;
-            self.set.holder.settled(self.parcel.fence.slot, head.order);
+            self.set.holder.settled(self.lease.fence.slot, head.order);
             self.pass = None;
         }
     }
@@ -241,7 +279,6 @@ impl Flight {
     /// good, and a commit that has begun must be able to end.
     async fn bring_files(&mut self) {
         let Parcel {
-            fence,
             register,
             row,
             ready,
@@ -255,7 +292,7 @@ impl Flight {
         }
         let whose = Whose {
             register: Arc::clone(register),
-            slot: fence.slot,
+            slot: self.lease.fence.slot,
         };
         let brought =
             async { rewrite_file(&self.set, &whose, &extent_of(row)?, sources, lacking).await };
@@ -267,7 +304,7 @@ impl Flight {
 
     /// Every drive has answered: all have it, or heal is told who does not.
     fn close(&self) {
-        let (slot, order) = (self.parcel.fence.slot, self.parcel.row.head.order);
+        let (slot, order) = (self.lease.fence.slot, self.parcel.row.head.order);
         if self.failed.is_empty() {
             self.set.holder.complete(slot, order);
         } else {

@@ -16,7 +16,7 @@ use crate::put::{Change, Content, Versioning, Written};
 use crate::set::ErasureSet;
 use crate::store::Store;
 use crate::sweep::Listed;
-use crate::upload::{Standing, Upload, end};
+use crate::upload::{Standing, Touched, Upload, end};
 
 /// The completion of an upload.
 pub struct Complete {
@@ -45,15 +45,15 @@ impl Store {
     ) -> Result<Written, Error> {
         let (at, set) = self.upload_spot(bucket, key, upload)?;
         let pass = set.holder.enter(&at.upload.register).await?;
-        let Standing::Open(upload) = set.standing(&at, &pass).await? else {
+        let Standing::Open(touched) = set.standing(&at, &pass).await? else {
             return Err(Error::NoSuchUpload);
         };
         set.check_parts(&at, &complete.parts).await?;
-        let upload = set.mark(&at, &pass, &upload).await?;
-        let written = set.assemble(&at, &pass, &upload, complete).await?;
+        let touched = set.mark(&at, &pass, touched).await?;
+        let written = set.assemble(&at, &pass, &touched, complete).await?;
         let files: Vec<DataId> = complete.parts.iter().map(|part| part.extent.data).collect();
         let listed = Listed::These(files.into());
-        if let Err(error) = end(set, &at, pass, &upload, listed, complete.now).await {
+        if let Err(error) = end(set, &at, pass, &touched, listed, complete.now).await {
             // The object is there. Whoever finds the upload finds it completed.
             tracing::warn!(%error, "the end of an upload could not be noted");
         }
@@ -72,8 +72,8 @@ impl Store {
     ) -> Result<Written, Error> {
         let (at, set) = self.upload_spot(bucket, key, upload)?;
         let pass = set.holder.enter(&at.upload.register).await?;
-        if let Standing::Completed(upload) = set.standing(&at, &pass).await? {
-            end(set, &at, pass, &upload, Listed::Ask, now).await?;
+        if let Standing::Completed(touched) = set.standing(&at, &pass).await? {
+            end(set, &at, pass, &touched, Listed::Ask, now).await?;
         }
         let found = set.completed(&at).await?;
         let found = found.filter(|(head, _)| head.etag == etag);
@@ -110,18 +110,17 @@ impl ErasureSet {
         self: &Arc<Self>,
         at: &UploadSpot,
         pass: &Pass,
-        upload: &Upload,
-    ) -> Result<Upload, Error> {
-        if upload.properties.upload.is_some() {
-            return Ok(upload.clone());
+        mut touched: Touched,
+    ) -> Result<Touched, Error> {
+        let Upload { head, properties } = &mut touched.upload;
+        if properties.upload.is_none() {
+            properties.upload = Some(at.id);
+            head.order = Order::ZERO;
+            *head = self
+                .put_row(&at.upload, pass.clone(), touched.lease, *head, properties)
+                .await?;
         }
-        let mut marked = upload.clone();
-        marked.properties.upload = Some(at.id);
-        marked.head.order = Order::ZERO;
-        marked.head = self
-            .put_row(&at.upload, pass.clone(), marked.head, &marked.properties)
-            .await?;
-        Ok(marked)
+        Ok(touched)
     }
 
     /// Commits the object. Its commit holds the upload until it is decided, client or not.
@@ -129,9 +128,10 @@ impl ErasureSet {
         self: &Arc<Self>,
         at: &UploadSpot,
         pass: &Pass,
-        upload: &Upload,
+        touched: &Touched,
         complete: &Complete,
     ) -> Result<Written, Error> {
+        let upload = &touched.upload;
         let extents = complete.parts.iter().map(|part| part.extent.clone());
         let properties = Properties {
             checksums: complete.checksum.iter().cloned().collect(),
@@ -154,7 +154,8 @@ impl ErasureSet {
             ready: Places::all(self.len()),
         };
         let object = self.holder.enter(&at.object.register).await?;
-        self.order_next(&at.object, object.within(pass), change, content)
+        let (pass, lease) = (object.within(pass), touched.lease);
+        self.order_by(&at.object, pass, lease, change, content)
             .await
     }
 }

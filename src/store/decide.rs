@@ -8,11 +8,14 @@ use types::{Head, Slot, VersionId};
 
 use crate::error::Error;
 use crate::gates::Pass;
+use crate::holder::Lease;
 use crate::rewrite::recommit;
 use crate::set::{Asked, ErasureSet, FENCED};
 
 /// A register as the holder found it, under its fence.
 pub(crate) struct Decided {
+    /// By what right it was found so. What is ordered on it is ordered by the same.
+    pub(crate) lease: Lease,
     pub(crate) history: History,
     pub(crate) asked: Asked,
 }
@@ -31,9 +34,9 @@ pub(crate) async fn decide(
 ) -> Result<Decided, Error> {
     let mut want = asked_for;
     for _ in 0..ROUNDS_MAX {
-        let (fence, epoch) = set.holder.fence(slot, set.membership)?;
+        let lease = set.holder.lease(slot)?;
         let request = RowsRequest {
-            raise: Some(fence),
+            raise: Some(lease.fence),
             slot,
             register: Arc::clone(register),
             want,
@@ -53,7 +56,7 @@ pub(crate) async fn decide(
             )
             .await;
         if touched.as_ref().err() == Some(&FENCED) {
-            set.holder.depose(slot, epoch);
+            set.holder.depose(lease);
         }
         let (touch, asked) = touched?;
         match touch {
@@ -61,10 +64,14 @@ pub(crate) async fn decide(
                 // Of a wider history that was asked for in doubt, only what was wanted counts.
                 let wanted = |version: &quorum::Decided| is_of(asked_for, &version.head);
                 history.versions.retain(wanted);
-                return Ok(Decided { history, asked });
+                return Ok(Decided {
+                    lease,
+                    history,
+                    asked,
+                });
             }
             Touch::Finish { head, holders } => {
-                recommit(set, pass, (fence, epoch), register, &head, holders).await?;
+                recommit(set, pass, lease, register, &head, holders).await?;
             }
             Touch::Widen => want = Want::All,
             Touch::Conflict(order) => {

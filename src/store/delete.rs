@@ -6,11 +6,12 @@ use drive::{Row, Want};
 use quorum::Places;
 use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
 
-use crate::commit::{InFlight, Parcel};
-use crate::decide::decide;
+use crate::commit::Parcel;
+use crate::decide::{Decided, decide};
 use crate::error::Error;
 use crate::expect::Expect;
 use crate::gates::Pass;
+use crate::holder::Lease;
 use crate::place::Spot;
 use crate::properties::Properties;
 use crate::put::Versioning;
@@ -50,9 +51,8 @@ impl ErasureSet {
             (Some(VersionId::Null), _) | (None, Versioning::Off) => Want::Null,
             (None, _) => Want::Latest,
         };
-        let history = decide(self, &pass, &spot.register, spot.slot, want)
-            .await?
-            .history;
+        let Decided { lease, history, .. } =
+            decide(self, &pass, &spot.register, spot.slot, want).await?;
         let current = history.current().map(|current| current.head);
         delete.expect.check(current.as_ref())?;
         let head = match (delete.version, delete.versioning, current) {
@@ -68,9 +68,8 @@ impl ErasureSet {
             }
         };
         let was_marker = current.is_some_and(|current| current.kind == Kind::Marker);
-        let head = self
-            .put_row(spot, pass, head, &Properties::default())
-            .await?;
+        let nothing = Properties::default();
+        let head = self.put_row(spot, pass, lease, head, &nothing).await?;
         Ok(match head.kind {
             Kind::Marker => Deleted {
                 version: Some(head.version),
@@ -88,42 +87,22 @@ impl ErasureSet {
         self: &Arc<Self>,
         spot: &Spot,
         pass: Pass,
-        mut head: Head,
+        lease: Lease,
+        head: Head,
         properties: &Properties,
     ) -> Result<Head, Error> {
-        let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
-        if head.kind == Kind::Object && !quorum::may_begin(self.writable(), &head) {
-            return Err(self.refusal());
-        }
-        if !quorum::may_begin(self.deletable(), &head) {
-            return Err(Error::Unavailable("too few drives take writes"));
-        }
-        // That of a new upload was issued before, since it names the register.
-        if head.order == Order::ZERO {
-            head.order = self.holder.issue(spot.slot, epoch)?;
-        }
-        if head.born == Order::ZERO {
-            head.born = head.order;
-            if head.version != VersionId::Null {
-                head.version = VersionId::Born(head.order);
-            }
-        }
         let row = Arc::new(Row {
             head,
             files: [].into(),
             tail: properties.encode(),
         });
         let parcel = Parcel {
-            fence,
             register: Arc::clone(&spot.register),
             row,
             inline: vec![None; self.len()],
             ready: Places::all(self.len()),
         };
-        InFlight::send(self, Some(pass), parcel)
-            .acknowledged()
-            .await?;
-        Ok(head)
+        self.commit(pass, lease, parcel).await
     }
 
     fn marker(&self, delete: &Delete, prev: Order) -> Head {
@@ -163,17 +142,5 @@ impl ErasureSet {
             placed: Placed::Nowhere,
             data: DataId::from_bytes([0; 16]),
         }
-    }
-
-    /// How many drives take a deletion: a full drive does.
-    fn deletable(&self) -> usize {
-        use drive::Status;
-        let takes = |drive: &&Arc<dyn drive::Drive>| {
-            matches!(
-                drive.status(),
-                Status::Online | Status::Joining | Status::Full
-            )
-        };
-        self.drives.iter().filter(takes).count()
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use drive::{Discard, Fence, Register, RowsRequest, Space, Want};
 use futures_util::future::join_all;
 use quorum::{Ballot, Decided, HealPlan, History, Places, Shard, Touch};
-use types::{Epoch, Head, Kind, Order, Placed, Slot};
+use types::{Head, Kind, Order, Placed, Slot};
 
 use crate::commit::InFlight;
 use crate::decide::decide;
 use crate::error::Error;
 use crate::gates::Pass;
+use crate::holder::Lease;
 use crate::inline::{self, Whose};
 use crate::properties::Extent;
 use crate::rewrite::{extent_of, find_row, recommit, write_again};
@@ -123,13 +124,12 @@ impl Patient<'_> {
     /// Looks, and does what is most urgent. Says whether something was done.
     async fn round(&self, healed: &mut Healed) -> Result<bool, Error> {
         let slot = self.whose.slot;
-        let (fence, epoch) = self.set.holder.fence(slot, self.set.membership)?;
-        let asked = self.ask_all(fence, epoch).await?;
+        let lease = self.set.holder.lease(slot)?;
+        let asked = self.ask_all(lease).await?;
         let history = match quorum::first_touch(&asked.ballot, quorum::Want::All) {
             Touch::Decided(history) => history,
             Touch::Finish { head, holders } => {
                 let register = &self.whose.register;
-                let lease = (fence, epoch);
                 recommit(self.set, self.pass, lease, register, &head, holders).await?;
                 return Ok(true);
             }
@@ -141,17 +141,17 @@ impl Patient<'_> {
                 return Err(Error::Unavailable("too few drives answer"));
             }
         };
-        if self.repair(fence, &asked, &history, healed).await? {
+        if self.repair(lease, &asked, &history, healed).await? {
             return Ok(true);
         }
-        self.discard(fence, epoch, &asked, &history, healed).await
+        self.discard(lease, &asked, &history, healed).await
     }
 
     /// Raises and reads everything on every drive.
-    async fn ask_all(&self, fence: Fence, epoch: Epoch) -> Result<Asked, Error> {
+    async fn ask_all(&self, lease: Lease) -> Result<Asked, Error> {
         let set = self.set;
         let request = RowsRequest {
-            raise: Some(fence),
+            raise: Some(lease.fence),
             slot: self.whose.slot,
             register: Arc::clone(&self.whose.register),
             want: Want::All,
@@ -165,7 +165,7 @@ impl Patient<'_> {
             match answer {
                 Ok(rows) => set.count(&request, &mut asked, place, rows),
                 Err(drive::Error::Fenced { .. }) => {
-                    set.holder.depose(self.whose.slot, epoch);
+                    set.holder.depose(lease);
                     return Err(FENCED);
                 }
                 // It has nothing to read there: that is no vote, but it gets a copy again.
@@ -183,7 +183,7 @@ impl Patient<'_> {
     /// for itself.
     async fn repair(
         &self,
-        fence: Fence,
+        lease: Lease,
         asked: &Asked,
         history: &History,
         healed: &mut Healed,
@@ -196,7 +196,7 @@ impl Patient<'_> {
         for version in &history.versions {
             healed.rows += 1;
             if version.head.placed == Placed::Parts {
-                let mended = self.mend_parts(fence, asked, version).await?;
+                let mended = self.mend_parts(lease, asked, version).await?;
                 healed.whole += u64::from(mended.whole);
                 healed.lost += u64::from(mended.lost);
                 repaired += mended.repaired;
@@ -214,9 +214,8 @@ impl Patient<'_> {
                     let head = &version.head;
                     // A file whose row is gone is nothing that a drive lets a row refer to.
                     let sources = sources.without(stale);
-                    let parcel =
-                        write_again(self.set, fence, &self.whose, head, sources, stale).await?;
-                    let flight = InFlight::send(self.set, Some(self.pass.clone()), parcel);
+                    let parcel = write_again(self.set, &self.whose, head, sources, stale).await?;
+                    let flight = InFlight::send(self.set, self.pass.clone(), lease, parcel);
                     repaired += flight.answered().await;
                 }
                 HealPlan::Unrecoverable { .. } => {
@@ -243,8 +242,7 @@ impl Patient<'_> {
     /// Takes away collectable tombstones, then void and replaced rows.
     async fn discard(
         &self,
-        fence: Fence,
-        epoch: Epoch,
+        lease: Lease,
         asked: &Asked,
         history: &History,
         healed: &mut Healed,
@@ -253,10 +251,10 @@ impl Patient<'_> {
         if self.whose.register.space() != Space::Parts {
             let all: Vec<usize> = (0..self.set.len()).collect();
             let collectable =
-                |version: &Decided| quorum::may_collect(&asked.ballot, version, epoch);
+                |version: &Decided| quorum::may_collect(&asked.ballot, version, lease.epoch);
             let gone: Vec<_> = history.versions.iter().filter_map(collectable).collect();
             if !gone.is_empty() {
-                let done = self.discard_on(fence, &all, &gone.concat()).await == all.len();
+                let done = self.discard_on(lease.fence, &all, &gone.concat()).await == all.len();
                 let count = if done { gone.len() } else { 0 };
                 healed.collected += u64::try_from(count).unwrap_or(0);
                 return Ok(done);
@@ -264,7 +262,7 @@ impl Patient<'_> {
         }
         let mut discarded = 0;
         for it in quorum::discardable(&asked.ballot, history) {
-            let done = self.discard_on(fence, &[it.place], &it.rows).await;
+            let done = self.discard_on(lease.fence, &[it.place], &it.rows).await;
             discarded += done * it.rows.len();
         }
         healed.discarded += u64::try_from(discarded).unwrap_or(0);

@@ -11,7 +11,21 @@ use types::{Epoch, Order, Slot};
 use crate::error::Error;
 use crate::gates::{Gates, Pass};
 
-struct Lease {
+/// What a change ends with whose lease was replaced meanwhile. It was not ordered.
+pub(crate) const GONE: Error = Error::Unavailable("the lease on the key's slot is gone");
+
+/// By what right a change is decided and made. A decision holds as long as its lease: under a new
+/// grant others may have had the slot in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// What drives are shown.
+    pub(crate) fence: Fence,
+    /// The grant.
+    pub(crate) epoch: Epoch,
+}
+
+/// What became of the orders of a lease.
+struct Orders {
     sequencer: Sequencer,
     epoch: Epoch,
     /// Whether its marks moved since the drives were told.
@@ -20,14 +34,17 @@ struct Lease {
 
 /// The leases of this process on one set.
 pub(crate) struct Holder {
-    slots: Vec<Mutex<Option<Lease>>>,
+    slots: Vec<Mutex<Option<Orders>>>,
+    /// The set's membership index.
+    membership: Epoch,
     gates: Gates,
     dirty: Mutex<Vec<Slot>>,
 }
 
 impl Holder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(membership: Epoch) -> Self {
         Self {
+            membership,
             slots: (0..Slot::COUNT).map(|_| Mutex::new(None)).collect(),
             gates: Gates::new(),
             dirty: Mutex::new(Vec::new()),
@@ -39,7 +56,7 @@ impl Holder {
         if let Some(lease) = self.slots.get(slot.index()) {
             let mut lease = lease.lock();
             if lease.as_ref().is_none_or(|lease| lease.epoch < epoch) {
-                *lease = Some(Lease {
+                *lease = Some(Orders {
                     sequencer: Sequencer::new(epoch),
                     epoch,
                     dirty: false,
@@ -48,35 +65,34 @@ impl Holder {
         }
     }
 
-    /// A drive refused this epoch: somebody else holds the slot.
-    pub(crate) fn depose(&self, slot: Slot, epoch: Epoch) {
-        if let Some(lease) = self.slots.get(slot.index()) {
-            let mut lease = lease.lock();
-            if lease.as_ref().is_some_and(|lease| lease.epoch == epoch) {
-                *lease = None;
+    /// A drive refused the lease: somebody else holds the slot.
+    pub(crate) fn depose(&self, lease: Lease) {
+        let slot = lease.fence.slot;
+        if let Some(held) = self.slots.get(slot.index()) {
+            let mut held = held.lock();
+            if held.as_ref().is_some_and(|held| held.epoch == lease.epoch) {
+                *held = None;
                 tracing::warn!(slot = slot.number(), "deposed: another holder has the slot");
             }
         }
     }
 
-    /// The right to write under the lease, on a set with this membership index.
-    pub(crate) fn fence(&self, slot: Slot, membership: Epoch) -> Result<(Fence, Epoch), Error> {
-        let lease = self.slots.get(slot.index()).map(|lease| lease.lock());
-        let epoch = lease.and_then(|lease| lease.as_ref().map(|lease| lease.epoch));
+    /// The lease on a slot.
+    pub(crate) fn lease(&self, slot: Slot) -> Result<Lease, Error> {
+        let held = self.slots.get(slot.index()).map(|held| held.lock());
+        let epoch = held.and_then(|held| held.as_ref().map(|held| held.epoch));
         let epoch = epoch.ok_or(Error::Unavailable("no lease on the key's slot"))?;
-        Ok((
-            Fence {
-                slot,
-                epoch: epoch.max(membership),
-            },
-            epoch,
-        ))
+        let fence = Fence {
+            slot,
+            epoch: epoch.max(self.membership),
+        };
+        Ok(Lease { fence, epoch })
     }
 
-    /// The next order of the slot, if the lease is still of this epoch.
-    pub(crate) fn issue(&self, slot: Slot, epoch: Epoch) -> Result<Order, Error> {
-        self.with_lease(slot, epoch, |lease| lease.sequencer.issue())
-            .ok_or(Error::Unavailable("the lease on the key's slot is gone"))
+    /// The next order of a lease, if that is still the slot's.
+    pub(crate) fn issue(&self, lease: Lease) -> Result<Order, Error> {
+        self.with_lease(lease.fence.slot, lease.epoch, |held| held.sequencer.issue())
+            .ok_or(GONE)
     }
 
     /// An order is on W drives, or will never be anywhere.
@@ -133,7 +149,7 @@ impl Holder {
         &self,
         slot: Slot,
         epoch: Epoch,
-        act: impl FnOnce(&mut Lease) -> T,
+        act: impl FnOnce(&mut Orders) -> T,
     ) -> Option<T> {
         let mut lease = self.slots.get(slot.index())?.lock();
         lease.as_mut().filter(|lease| lease.epoch == epoch).map(act)

@@ -1,13 +1,13 @@
 //! Healing a version that is made of parts. Each part was committed on its own, perhaps under
 //! another code than the next, and lacks something elsewhere than the next.
 
-use drive::Fence;
 use quorum::{Decided, HealPlan, Places};
 use types::Placed;
 
 use crate::commit::{InFlight, Parcel};
 use crate::error::Error;
 use crate::heal::Patient;
+use crate::holder::Lease;
 use crate::properties::Properties;
 use crate::rewrite::{find_row, rewrite_file};
 use crate::set::Asked;
@@ -27,7 +27,7 @@ impl Patient<'_> {
     /// row, which takes them in.
     pub(crate) async fn mend_parts(
         &self,
-        fence: Fence,
+        lease: Lease,
         asked: &Asked,
         version: &Decided,
     ) -> Result<Mended, Error> {
@@ -60,13 +60,12 @@ impl Patient<'_> {
         }
         if ready != Places::NONE {
             let parcel = Parcel {
-                fence,
                 register: std::sync::Arc::clone(&whose.register),
                 row,
                 inline: vec![None; set.len()],
                 ready,
             };
-            let flight = InFlight::send(set, Some(self.pass.clone()), parcel);
+            let flight = InFlight::send(set, self.pass.clone(), lease, parcel);
             mended.repaired = flight.answered().await;
         }
         if mended.whole {

@@ -72,7 +72,7 @@ impl Store {
             extent: extent.clone(),
         };
         let pass = set.holder.enter(&at.upload.register).await?;
-        let Standing::Open(_) = set.standing(&at, &pass).await? else {
+        let Standing::Open(touched) = set.standing(&at, &pass).await? else {
             return Err(Error::NoSuchUpload.into());
         };
         let change = Change {
@@ -83,7 +83,8 @@ impl Store {
             now: put.now,
             properties: &properties,
         };
-        set.order_next(&spot, pass, change, content).await?;
+        set.order_by(&spot, pass, touched.lease, change, content)
+            .await?;
         Ok(part)
     }
 

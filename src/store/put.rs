@@ -13,12 +13,13 @@ use types::{
 
 use crate::block::{Block, Plan, SealedBlock};
 use crate::buffers::Buffer;
-use crate::commit::{InFlight, Parcel};
-use crate::decide::{Decided, decide};
+use crate::commit::Parcel;
+use crate::decide::decide;
 use crate::digest::Digests;
 use crate::error::{Error, WriteError};
 use crate::expect::Expect;
 use crate::gates::Pass;
+use crate::holder::{GONE, Lease};
 use crate::place::Spot;
 use crate::properties::{Checksum, Extent, Properties};
 use crate::set::ErasureSet;
@@ -218,14 +219,16 @@ impl ErasureSet {
         content: Content,
     ) -> Result<Written, Error> {
         let pass = self.holder.enter(&spot.register).await?;
-        self.order_next(spot, pass, change, content).await
+        let lease = self.holder.lease(spot.slot)?;
+        self.order_by(spot, pass, lease, change, content).await
     }
 
-    /// The same for whoever has the right to change the register.
-    pub(crate) async fn order_next(
+    /// The same for whoever has the right to change the register, by this lease and no other.
+    pub(crate) async fn order_by(
         self: &Arc<Self>,
         spot: &Spot,
         pass: Pass,
+        lease: Lease,
         change: Change<'_>,
         content: Content,
     ) -> Result<Written, Error> {
@@ -239,38 +242,29 @@ impl ErasureSet {
             } else {
                 Want::Latest
             };
-            let Decided { history, .. } = decide(self, &pass, register, spot.slot, want).await?;
+            let decided = decide(self, &pass, register, spot.slot, want).await?;
+            if decided.lease != lease {
+                return Err(GONE);
+            }
+            let history = decided.history;
             change
                 .expect
                 .check(history.current().map(|current| &current.head))?;
             prev = history.prev().unwrap_or(Order::ZERO);
         }
-        let (fence, epoch) = self.holder.fence(spot.slot, self.membership)?;
-        let mut head = self.head(spot, &change, content.placed, prev);
-        if !quorum::may_begin(content.ready.len().min(self.writable()), &head) {
-            return Err(self.refusal());
-        }
-        head.order = self.holder.issue(spot.slot, epoch)?;
-        head.born = head.order;
-        if change.versioning == Versioning::Enabled {
-            head.version = VersionId::Born(head.order);
-        }
+        let head = self.head(spot, &change, content.placed, prev);
         let row = Arc::new(Row {
             head,
             files: change.properties.files().collect(),
             tail: change.properties.encode(),
         });
-        let inline = self.inline_by_place(&head, content.frames.as_ref());
         let parcel = Parcel {
-            fence,
             register: Arc::clone(register),
             row,
-            inline,
+            inline: self.inline_by_place(&head, content.frames.as_ref()),
             ready: content.ready,
         };
-        InFlight::send(self, Some(pass), parcel)
-            .acknowledged()
-            .await?;
+        let head = self.commit(pass, lease, parcel).await?;
         Ok(Written {
             version: head.version,
             etag: head.etag,
@@ -286,7 +280,10 @@ impl ErasureSet {
         let geometry = extent.map_or(self.standard, |extent| extent.geometry);
         Head {
             kind: Kind::Object,
-            version: VersionId::Null,
+            version: match change.versioning {
+                Versioning::Enabled => VersionId::Born(Order::ZERO),
+                Versioning::Off | Versioning::Suspended => VersionId::Null,
+            },
             born: Order::ZERO,
             order: Order::ZERO,
             prev,
@@ -298,16 +295,6 @@ impl ErasureSet {
             class: change.class,
             placed,
             data: extent.map_or(DataId::from_bytes([0; 16]), |extent| extent.data),
-        }
-    }
-
-    /// Why too few drives take new bytes.
-    pub(crate) fn refusal(&self) -> Error {
-        let full = |drive: &Arc<dyn drive::Drive>| drive.status() == drive::Status::Full;
-        if self.drives.iter().any(full) {
-            Error::Full
-        } else {
-            Error::Unavailable("too few drives take writes")
         }
     }
 
@@ -394,7 +381,7 @@ impl Stages {
             needed: extent.geometry.write_quorum(),
         };
         if stages.living() < stages.needed {
-            Err(set.refusal())
+            Err(set.refusal(Kind::Object))
         } else {
             Ok(stages)
         }

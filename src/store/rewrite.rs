@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use drive::{Fence, Register, Row, RowAnswer};
+use drive::{Register, Row, RowAnswer};
 use erasure::{FRAME_HEAD_LEN, FrameId, ShardKey};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use quorum::{Places, Shard};
-use types::{Epoch, Head, Placed, Slot};
+use types::{Head, Placed, Slot};
 
-use crate::commit::{InFlight, Parcel};
+use crate::commit::Parcel;
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::heal::Depth;
+use crate::holder::Lease;
 use crate::inline::{self, Whose};
 use crate::properties::{Extent, Properties};
 use crate::set::ErasureSet;
@@ -27,32 +28,24 @@ use crate::shards::too_few;
 pub(crate) async fn recommit(
     set: &Arc<ErasureSet>,
     pass: &Pass,
-    (fence, lease): (Fence, Epoch),
+    lease: Lease,
     register: &Arc<Register>,
     head: &Head,
     holders: Places,
 ) -> Result<(), Error> {
+    let slot = lease.fence.slot;
     let whose = Whose {
         register: Arc::clone(register),
-        slot: fence.slot,
+        slot,
     };
     if head.placed == Placed::Parts {
         // The row goes everywhere, parts are where they were committed.
-        set.hints.note(register, fence.slot, Depth::Rows);
+        set.hints.note(register, slot, Depth::Rows);
     }
     let all = Places::all(set.len());
-    let mut parcel = write_again(set, fence, &whose, head, holders, all).await?;
-    if !quorum::may_begin(parcel.ready.len().min(set.writable()), head) {
-        return Err(set.refusal());
-    }
-    if head.order.epoch != lease {
-        let mut row = Row::clone(&parcel.row);
-        row.head.order = set.holder.issue(fence.slot, lease)?;
-        parcel.row = Arc::new(row);
-    }
-    InFlight::send(set, Some(pass.clone()), parcel)
-        .acknowledged()
-        .await
+    let parcel = write_again(set, &whose, head, holders, all).await?;
+    set.commit(pass.clone(), lease, parcel).await?;
+    Ok(())
 }
 
 /// A row as it was first committed, from any drive that has it.
@@ -77,7 +70,6 @@ pub(crate) async fn find_row(
 /// Rebuilds what `stale` places lack from `sources`: the same row, to be committed on them.
 pub(crate) async fn write_again(
     set: &Arc<ErasureSet>,
-    fence: Fence,
     whose: &Whose,
     head: &Head,
     sources: Places,
@@ -96,7 +88,6 @@ pub(crate) async fn write_again(
         Placed::Nowhere | Placed::Parts => {}
     }
     Ok(Parcel {
-        fence,
         register: Arc::clone(&whose.register),
         row,
         inline,

@@ -8,8 +8,8 @@ use drive::{Drive, Register, RowAnswer, Rows, RowsRequest, Status, Want};
 use erasure::Codec;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use quorum::{Ballot, Shard, Sighting};
-use types::{DeploymentId, Epoch, Geometry, Head, Slot, StorageClass};
+use quorum::{Ballot, Places, Shard, Sighting};
+use types::{DeploymentId, Epoch, Geometry, Head, Kind, Slot, StorageClass};
 
 use crate::buffers::BufferPool;
 use crate::commit::Collector;
@@ -47,7 +47,6 @@ pub(crate) struct ErasureSet {
     pub(crate) drives: Vec<Arc<dyn Drive>>,
     pub(crate) standard: Geometry,
     reduced: Geometry,
-    pub(crate) membership: Epoch,
     pub(crate) holder: Holder,
     pub(crate) buffers: BufferPool,
     pub(crate) md5: Arc<Md5Lanes>,
@@ -93,8 +92,7 @@ impl ErasureSet {
             deployment: config.deployment,
             standard: config.standard,
             reduced: config.reduced,
-            membership: config.membership,
-            holder: Holder::new(),
+            holder: Holder::new(config.membership),
             codecs: parking_lot::Mutex::new(Vec::new()),
             drives: config.drives,
         }
@@ -116,9 +114,30 @@ impl ErasureSet {
 
     /// How many drives take new bytes.
     pub(crate) fn writable(&self) -> usize {
-        let writes =
-            |drive: &&Arc<dyn Drive>| matches!(drive.status(), Status::Online | Status::Joining);
-        self.drives.iter().filter(writes).count()
+        self.takers(Kind::Object).len()
+    }
+
+    /// The drives that take a row: a full one takes what makes room.
+    pub(crate) fn takers(&self, kind: Kind) -> Places {
+        let takes = |drive: &Arc<dyn Drive>| match drive.status() {
+            Status::Online | Status::Joining => true,
+            Status::Full => kind != Kind::Object,
+            Status::ReadOnly | Status::Offline(_) => false,
+        };
+        let drives = self.drives.iter().enumerate();
+        drives
+            .filter_map(|(place, drive)| takes(drive).then_some(place))
+            .collect()
+    }
+
+    /// Why too few drives take a row.
+    pub(crate) fn refusal(&self, kind: Kind) -> Error {
+        let full = |drive: &Arc<dyn Drive>| drive.status() == Status::Full;
+        if kind == Kind::Object && self.drives.iter().any(full) {
+            Error::Full
+        } else {
+            Error::Unavailable("too few drives take writes")
+        }
     }
 
     /// How many drives answer nothing.

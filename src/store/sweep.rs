@@ -122,7 +122,7 @@ async fn raise_all(
     register: &Arc<Register>,
     slot: Slot,
 ) -> Result<Vec<Option<drive::Rows>>, Error> {
-    let (fence, _) = set.holder.fence(slot, set.membership)?;
+    let fence = set.holder.lease(slot)?.fence;
     let request = RowsRequest {
         raise: Some(fence),
         slot,
@@ -143,7 +143,7 @@ async fn sweep_part(
     slot: Slot,
     listed: &Arc<[DataId]>,
 ) -> Result<Swept, Error> {
-    let (fence, _) = set.holder.fence(slot, set.membership)?;
+    let fence = set.holder.lease(slot)?.fence;
     let rows = raise_all(set, register, slot).await?;
     let has = |rows: &Option<drive::Rows>| rows.as_ref().is_some_and(|rows| !rows.is_empty());
     let whole = rows.iter().all(has);

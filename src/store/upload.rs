@@ -14,11 +14,13 @@
 use std::sync::Arc;
 
 use drive::Want;
+use quorum::Places;
 use types::{BucketId, Head, Kind, ObjectKey, Order, StorageClass, Timestamp, VersionId};
 
 use crate::decide::decide;
 use crate::error::Error;
 use crate::gates::Pass;
+use crate::holder::Lease;
 use crate::place::UploadSpot;
 use crate::properties::Properties;
 use crate::set::ErasureSet;
@@ -47,11 +49,19 @@ pub struct Upload {
 /// How an upload stands, as its holder finds it.
 pub(crate) enum Standing {
     /// It takes parts.
-    Open(Upload),
+    Open(Touched),
     /// It became an object; only its end was not noted.
-    Completed(Upload),
+    Completed(Touched),
     /// There is none, or none any more.
     Gone,
+}
+
+/// An upload that was found, and by what right. All that follows from its standing is done by the
+/// same: in between it could be given up.
+#[derive(Clone)]
+pub(crate) struct Touched {
+    pub(crate) upload: Upload,
+    pub(crate) lease: Lease,
 }
 
 impl Store {
@@ -75,16 +85,19 @@ impl Store {
         new: &NewUpload,
     ) -> Result<Order, Error> {
         let (nowhere, set) = self.upload_spot(bucket, key, Order::ZERO)?;
-        let (_, epoch) = set.holder.fence(nowhere.upload.slot, set.membership)?;
-        let id = set.holder.issue(nowhere.upload.slot, epoch)?;
+        let lease = set.holder.lease(nowhere.upload.slot)?;
+        let (object, null, none) = (Kind::Object, VersionId::Null, Order::ZERO);
+        let mut head = set.bare(object, null, none, none, new.now);
+        head.class = new.class;
+        // An order that is issued and never sent would hold back all settle marks of its slot.
+        set.may_begin(&head, Places::all(set.len()))?;
+        let id = set.holder.issue(lease)?;
+        (head.born, head.order) = (id, id);
         let (at, _) = self.upload_spot(bucket, key, id)?;
         let pass = set.holder.enter(&at.upload.register).await?;
-        let head = Head {
-            order: id,
-            class: new.class,
-            ..set.bare(Kind::Object, VersionId::Null, id, Order::ZERO, new.now)
-        };
-        set.put_row(&at.upload, pass, head, &new.properties).await?;
+        let properties = &new.properties;
+        set.put_row(&at.upload, pass, lease, head, properties)
+            .await?;
         Ok(id)
     }
 
@@ -136,13 +149,13 @@ impl ErasureSet {
         let pass = self.holder.enter(&at.upload.register).await?;
         match self.standing(at, &pass).await? {
             Standing::Gone => Err(Error::NoSuchUpload),
-            Standing::Completed(upload) => {
-                end(self, at, pass, &upload, Listed::Ask, now).await?;
+            Standing::Completed(touched) => {
+                end(self, at, pass, &touched, Listed::Ask, now).await?;
                 Err(Error::NoSuchUpload)
             }
-            Standing::Open(upload) => {
-                let listed = upload.listed();
-                end(self, at, pass, &upload, listed, now).await
+            Standing::Open(touched) => {
+                let listed = touched.upload.listed();
+                end(self, at, pass, &touched, listed, now).await
             }
         }
     }
@@ -160,11 +173,15 @@ impl ErasureSet {
         };
         let row = self.row(spot, &head, &decided.asked).await?;
         let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
-        let upload = Upload { head, properties };
-        if upload.properties.upload.is_some() && self.completed(at).await?.is_some() {
-            return Ok(Standing::Completed(upload));
+        let marked = properties.upload.is_some();
+        let touched = Touched {
+            upload: Upload { head, properties },
+            lease: decided.lease,
+        };
+        if marked && self.completed(at).await?.is_some() {
+            return Ok(Standing::Completed(touched));
         }
-        Ok(Standing::Open(upload))
+        Ok(Standing::Open(touched))
     }
 
     /// The version that an upload became.
@@ -194,13 +211,13 @@ pub(crate) async fn end(
     set: &Arc<ErasureSet>,
     at: &UploadSpot,
     pass: Pass,
-    upload: &Upload,
+    touched: &Touched,
     listed: Listed,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let tombstone = set.tombstone(&upload.head, now);
-    let nothing = Properties::default();
-    set.put_row(&at.upload, pass.clone(), tombstone, &nothing)
+    let tombstone = set.tombstone(&touched.upload.head, now);
+    let (lease, nothing) = (touched.lease, Properties::default());
+    set.put_row(&at.upload, pass.clone(), lease, tombstone, &nothing)
         .await?;
     tokio::spawn(sweep(Arc::clone(set), at.clone(), pass, listed));
     Ok(())

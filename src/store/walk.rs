@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use drive::{Fence, Register, RowsRequest, Settles, Space, Status, Want};
+use drive::{Register, RowsRequest, Settles, Space, Status, Want};
 use futures_util::future::join_all;
 use quorum::Places;
-use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
+use types::{BucketId, DeploymentId, Kind, ObjectKey, Order, Slot};
 
 use crate::error::Error;
 use crate::heal::{Depth, Healed, heal};
+use crate::holder::Lease;
 use crate::set::ErasureSet;
 use crate::union::{Group, Union};
 
@@ -89,7 +90,7 @@ pub struct Walk {
 struct Stage {
     union: Union,
     /// The leases under which the walk began; all drives refuse what is older.
-    leases: Vec<(Slot, Epoch)>,
+    leases: Vec<Lease>,
     /// The drives that refuse whatever is older than the leases of all slots.
     raised: Places,
     /// The drives that are not known to hold everything seen so far.
@@ -222,16 +223,13 @@ impl Walk {
         self.set += 1;
         let whole = stage.union.whole() && stage.from_start;
         self.whole &= whole;
-        let same = |(slot, epoch): &(Slot, Epoch)| {
-            let fence = set.holder.fence(*slot, set.membership);
-            fence.is_ok_and(|(_, lease)| lease == *epoch)
-        };
+        let same = |lease: &Lease| set.holder.lease(lease.fence.slot) == Ok(*lease);
         if stage.from_start && stage.leases.iter().all(same) {
             self.note_sound(set, stage);
         }
-        let floors = stage.leases.iter().copied();
-        let floors = floors.filter(|it| !stage.unclean.contains(&it.0) && same(it));
-        let floors: Vec<_> = floors.collect();
+        let floors = stage.leases.iter();
+        let floors = floors.filter(|it| !stage.unclean.contains(&it.fence.slot) && same(it));
+        let floors: Vec<_> = floors.map(|it| (it.fence.slot, it.epoch)).collect();
         if !whole || self.depth != Depth::Rows || floors.is_empty() {
             return;
         }
@@ -274,8 +272,8 @@ impl Walk {
         }
         let mut tombstones = group.heads().filter(|head| head.kind == Kind::Tombstone);
         let slot = self.home(&group.register).map(|(_, slot)| slot);
-        let lease = slot.and_then(|slot| Some(set.holder.fence(slot, set.membership).ok()?.1));
-        tombstones.any(|head| lease.is_none_or(|lease| head.order.epoch < lease))
+        let lease = slot.and_then(|slot| set.holder.lease(slot).ok());
+        tombstones.any(|head| lease.is_none_or(|lease| head.order.epoch < lease.epoch))
     }
 
     async fn examine(
@@ -301,15 +299,13 @@ impl Walk {
 /// Raises the fence of every slot that is held, on every drive. The leases whose fence all drives
 /// have: no message of an older holder can bring anything there any more. And the drives that
 /// have the fences of all slots.
-async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<(Slot, Epoch)>, Places) {
+async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<Lease>, Places) {
     let key = ObjectKey::parse("-").expect("a dash is a key");
     let nothing = Arc::new(Register::object(BucketId::from_u64(0), &key));
-    let held = |number: u16| {
-        let slot = Slot::new(number);
-        let (fence, lease) = set.holder.fence(slot, set.membership).ok()?;
-        Some((slot, fence, lease))
-    };
-    let held: Vec<(Slot, Fence, Epoch)> = (0..Slot::COUNT).filter_map(held).collect();
+    let slots = (0..Slot::COUNT).map(Slot::new);
+    let held: Vec<Lease> = slots
+        .filter_map(|slot| set.holder.lease(slot).ok())
+        .collect();
     let all = Places::all(set.len());
     let mut everywhere = Vec::with_capacity(held.len());
     let mut raised = match held.len() == usize::from(Slot::COUNT) {
@@ -317,15 +313,15 @@ async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<(Slot, Epoch)>, Places) {
         false => Places::NONE,
     };
     for some in held.chunks(RAISED_MAX) {
-        let raise = |(slot, fence, lease): &(Slot, Fence, Epoch)| {
+        let raise = |lease: &Lease| {
             let request = RowsRequest {
-                raise: Some(*fence),
-                slot: *slot,
+                raise: Some(lease.fence),
+                slot: lease.fence.slot,
                 register: Arc::clone(&nothing),
                 want: Want::Born(Order::ZERO),
             };
             let replies = join_all(set.drives.iter().map(|drive| drive.rows(request.clone())));
-            let lease = (*slot, *lease);
+            let lease = *lease;
             async move { (lease, replies.await) }
         };
         for (lease, replies) in join_all(some.iter().map(raise)).await {

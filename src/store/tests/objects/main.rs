@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod between;
 mod contest;
 mod faults;
 mod holders;
