@@ -45,8 +45,15 @@ impl Store {
     ) -> Result<Written, Error> {
         let (at, set) = self.upload_spot(bucket, key, upload)?;
         let pass = set.holder.enter(&at.upload.register).await?;
-        let Standing::Open(touched) = set.standing(&at, &pass).await? else {
-            return Err(Error::NoSuchUpload);
+        let touched = match set.standing(&at, &pass).await? {
+            Standing::Open(touched) => touched,
+            // It became an object, and a crash came before its end was noted. Whoever asks for
+            // what became of it finds it so.
+            Standing::Completed(touched) => {
+                end(set, &at, pass, &touched, Listed::Ask, complete.now).await?;
+                return Err(Error::NoSuchUpload);
+            }
+            Standing::Gone => return Err(Error::NoSuchUpload),
         };
         set.check_parts(&at, &complete.parts).await?;
         let touched = set.mark(&at, &pass, touched).await?;

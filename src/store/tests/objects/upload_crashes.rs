@@ -149,18 +149,22 @@ impl Case {
 
     /// A client that asks again, as the door does for it.
     async fn retry(&self, store: &Store) -> Result<(), Error> {
-        let done = match upload(store, "k", self.id).await {
-            Ok(_) => complete(store, "k", self.id, self.named.clone()).await,
-            Err(error) => Err(error),
-        };
-        match done {
-            Err(Error::NoSuchUpload) => {
-                let (name, tag) = (key("k"), etag(&self.named));
-                let found = store.completed(bucket(), &name, self.id, tag, now()).await;
-                found.map(|_| ())
+        for _ in 0..2 {
+            match upload(store, "k", self.id).await {
+                Ok(_) => {}
+                Err(Error::NoSuchUpload) => {
+                    let (name, tag) = (key("k"), etag(&self.named));
+                    let found = store.completed(bucket(), &name, self.id, tag, now()).await;
+                    return found.map(|_| ());
+                }
+                Err(error) => return Err(error),
             }
-            done => done.map(|_| ()),
+            match complete(store, "k", self.id, self.named.clone()).await {
+                Err(Error::NoSuchUpload) => {}
+                done => return done.map(|_| ()),
+            }
         }
+        Err(Error::NoSuchUpload)
     }
 
     /// Everything is whole, and only what is needed is left.
