@@ -332,6 +332,7 @@ impl Node for ThisNode {
                 free_inodes: of(|space| space.f_favail),
                 timeouts: stats.as_ref().map_or(0, |stats| stats.timeouts),
                 errors: stats.as_ref().map_or(0, |stats| stats.corrupt_reads),
+                batches: stats.as_ref().map_or(0, |stats| stats.batches),
             }
         };
         let drives = self.formed.sets.iter().flatten();

@@ -60,6 +60,8 @@ pub(crate) struct DriveFacts {
     pub(crate) timeouts: u64,
     /// Operations that failed.
     pub(crate) errors: u64,
+    /// Batches written to its log, each with one sync.
+    pub(crate) batches: u64,
 }
 
 /// What repair has done since the start.

@@ -259,53 +259,62 @@ fn joining(page: &mut Page, facts: &Facts) {
     );
 }
 
+/// A family of samples, one of each drive: its name, kind, help and value.
+type DriveFamily = (&'static str, Kind, &'static str, fn(&DriveFacts) -> u64);
+
+const DRIVE_FAMILIES: [DriveFamily; 8] = [
+    (
+        "minio_node_drive_total_bytes",
+        Kind::Gauge,
+        "Size of a drive.",
+        |drive| drive.total_bytes,
+    ),
+    (
+        "minio_node_drive_free_bytes",
+        Kind::Gauge,
+        "Free on a drive.",
+        |drive| drive.free_bytes,
+    ),
+    (
+        "minio_node_drive_free_inodes",
+        Kind::Gauge,
+        "Files that can still be made on a drive.",
+        |drive| drive.free_inodes,
+    ),
+    (
+        "minio_node_drive_used_bytes",
+        Kind::Gauge,
+        "Used on a drive.",
+        |drive| drive.total_bytes.saturating_sub(drive.free_bytes),
+    ),
+    (
+        "minio_node_drive_errors_timeout",
+        Kind::Counter,
+        "Operations that took too long.",
+        |drive| drive.timeouts,
+    ),
+    (
+        "minio_node_drive_errors_availability",
+        Kind::Counter,
+        "Operations that failed.",
+        |drive| drive.errors,
+    ),
+    (
+        "sarsen_node_drive_log_batches_total",
+        Kind::Counter,
+        "Batches written to a drive's log, each with one sync.",
+        |drive| drive.batches,
+    ),
+    (
+        "sarsen_node_drive_online",
+        Kind::Gauge,
+        "1 if a drive answers.",
+        |drive| u64::from(drive.online),
+    ),
+];
+
 fn drives(page: &mut Page, facts: &Facts) {
-    type Value = fn(&DriveFacts) -> u64;
-    let families: [(&str, Kind, &str, Value); 7] = [
-        (
-            "minio_node_drive_total_bytes",
-            Kind::Gauge,
-            "Size of a drive.",
-            |drive| drive.total_bytes,
-        ),
-        (
-            "minio_node_drive_free_bytes",
-            Kind::Gauge,
-            "Free on a drive.",
-            |drive| drive.free_bytes,
-        ),
-        (
-            "minio_node_drive_free_inodes",
-            Kind::Gauge,
-            "Files that can still be made on a drive.",
-            |drive| drive.free_inodes,
-        ),
-        (
-            "minio_node_drive_used_bytes",
-            Kind::Gauge,
-            "Used on a drive.",
-            |drive| drive.total_bytes.saturating_sub(drive.free_bytes),
-        ),
-        (
-            "minio_node_drive_errors_timeout",
-            Kind::Counter,
-            "Operations that took too long.",
-            |drive| drive.timeouts,
-        ),
-        (
-            "minio_node_drive_errors_availability",
-            Kind::Counter,
-            "Operations that failed.",
-            |drive| drive.errors,
-        ),
-        (
-            "sarsen_node_drive_online",
-            Kind::Gauge,
-            "1 if a drive answers.",
-            |drive| u64::from(drive.online),
-        ),
-    ];
-    for (name, kind, help, value) in families {
+    for (name, kind, help, value) in DRIVE_FAMILIES {
         page.family(name, kind, help);
         for drive in &facts.drives {
             page.sample(name, &[("drive", &drive.path)], value(drive));

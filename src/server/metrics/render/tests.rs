@@ -14,6 +14,7 @@ fn facts() -> Facts {
         free_inodes: 7,
         timeouts: 0,
         errors: u64::from(!online),
+        batches: 5,
     };
     let geometry = Geometry::new(1, 1).unwrap();
     let set = SetHealth {
