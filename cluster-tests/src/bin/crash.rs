@@ -10,33 +10,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use cluster_tests::crash::operation::cases;
 use cluster_tests::crash::oracle::Oracle;
-use cluster_tests::crash::process::{self, Server};
-use cluster_tests::crash::steps::Steps;
+use cluster_tests::crash::process::{Crash, LIES, Server};
+use cluster_tests::crash::steps::{self, Lane};
 use cluster_tests::crash::syncs;
-use cluster_tests::crash::verify::verify;
+use cluster_tests::crash::verify::{end_uploads, verify};
 use cluster_tests::crash::workload::{BUCKET, Cycle, Wrong, held, work};
 use cluster_tests::load::body::{Bodies, splitmix};
-use cluster_tests::load::wire::{Request, Want};
+use cluster_tests::load::wire::{Body, Request, Want};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Older keys that are read after each crash beside those just written.
 const SAMPLE: usize = 64;
-/// A tracer that answers every sync itself.
-const LIES: [&str; 10] = [
-    "strace",
-    "-D",
-    "-f",
-    "-qq",
-    "--seccomp-bpf",
-    "-e",
-    "trace=fsync,fdatasync",
-    "-e",
-    "inject=fsync,fdatasync:retval=0",
-    "-o/dev/null",
-];
 
 /// Crashes of the real server under mixed load. The last line says how many cycles passed.
 #[derive(Debug, Parser)]
@@ -59,14 +47,7 @@ enum Command {
         data: Option<PathBuf>,
     },
     /// A crash at every durable step of every operation, with every number of drives done.
-    Steps {
-        /// The server's binary.
-        #[arg(long)]
-        server: PathBuf,
-        /// Holds d1 to d4 and the server's log; removed if nothing is wrong.
-        #[arg(long)]
-        data: PathBuf,
-    },
+    Steps(StepsRun),
     /// A power cut of four XFS mounts at once, then `kill -9`. Needs root and xfs_io.
     Power {
         #[command(flatten)]
@@ -90,6 +71,33 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct StepsRun {
+    /// The server's binary.
+    #[arg(long)]
+    server: PathBuf,
+    /// Holds the directories 1, 2 and so on of the servers, each with d1 to d4 and a log; they
+    /// are removed if nothing is wrong.
+    #[arg(long)]
+    data: PathBuf,
+    /// Each d1 to d4 is an XFS mount whose image d1.img to d4.img lies beside it, and its power
+    /// is cut with each crash. Needs root and xfs_io.
+    #[arg(long)]
+    power: bool,
+    /// Whether the server's syncs are done.
+    #[arg(long, default_value = "done")]
+    syncs: Syncs,
+    /// Servers at once.
+    #[arg(long, default_value_t = 4)]
+    lanes: u64,
+    /// Only one case in so many, others in each run.
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Repeats the choice of cases, sizes and bodies.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,12 +126,6 @@ enum Syncs {
     Lied,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crash {
-    Kill,
-    Power,
-}
-
 /// Which keys a cycle reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -138,7 +140,6 @@ struct Bench {
     run: Run,
     crash: Crash,
     syncs: Syncs,
-    home: PathBuf,
     server: Server,
     bodies: Bodies,
     oracle: Arc<Mutex<Oracle>>,
@@ -157,7 +158,7 @@ fn main() -> Result<()> {
             }
             outcome
         }
-        Command::Steps { server, data } => steps(&server, &data),
+        Command::Steps(run) => steps(&run),
         Command::Syncs { server, data } => {
             let (bodies, traced) = (Bodies::new(), Server::new(&server, &data)?);
             let runtime = Builder::new_multi_thread().enable_all().build()?;
@@ -183,23 +184,43 @@ fn main() -> Result<()> {
     }
 }
 
-fn steps(binary: &Path, home: &Path) -> Result<()> {
-    let seed = seed(None)?;
-    let mut steps = Steps::new(Server::new(binary, home)?, home, seed, Bodies::new());
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(steps.run(say))?;
-    for said in steps.wrong.iter().take(20) {
-        say(&format!("{said:?}"));
+fn steps(run: &StepsRun) -> Result<()> {
+    let seed = seed(run.seed)?;
+    let crash = match run.power {
+        true => Crash::Power,
+        false => Crash::Kill,
+    };
+    let how = (crash, run.syncs == Syncs::Lied);
+    let lane = |number: u64| {
+        let home = run.data.join(number.to_string());
+        Lane::new(&run.server, &home, how, seed + number)
+    };
+    let lanes = (1..=run.lanes).map(lane).collect::<Result<_>>()?;
+    let report = steps::run(lanes, cases(run.every, seed), say);
+    let report = report.with_context(|| format!("the data stays in {}", run.data.display()))?;
+    let (mut crashes, mut missed) = (0, 0);
+    for (operation, (died, passed)) in &report.operations {
+        say(&format!(
+            "{operation}: {died} crashes, {passed} places not passed"
+        ));
+        (crashes, missed) = (crashes + died, missed + passed);
     }
-    let (crashes, wrong) = (steps.crashes, steps.wrong.len());
+    let lost = report
+        .wrong
+        .iter()
+        .filter(|said| matches!(said, Wrong::Lost(_)));
+    let (lost, wrong) = (lost.count(), report.wrong.len());
     say(&format!(
-        "{crashes} crashes, {wrong} lost, wrong or refused"
+        "{crashes} crashes, {missed} places not passed, {lost} lost or wrong, {} refused",
+        wrong - lost
     ));
-    drop(steps);
-    if wrong > 0 {
-        bail!("the data stays in {}", home.display());
+    match run.syncs {
+        Syncs::Done => ensure!(wrong == 0, "the data stays in {}", run.data.display()),
+        Syncs::Lied => ensure!(lost > 0, "nobody saw that nothing was synced"),
     }
-    fs::remove_dir_all(home)?;
+    if crash == Crash::Kill {
+        fs::remove_dir_all(&run.data)?;
+    }
     Ok(())
 }
 
@@ -233,7 +254,6 @@ fn bench(run: Run, crash: Crash, home: &Path, syncs: Syncs, cycles: u64) -> Resu
     let mut bench = Bench {
         server: Server::new(&run.server, home)?,
         oracle: Arc::new(Mutex::new(Oracle::new(seed, bodies.clone()))),
-        home: home.to_owned(),
         random: seed,
         run,
         crash,
@@ -298,10 +318,8 @@ impl Bench {
     async fn make_bucket(&self) -> Result<()> {
         let path = format!("/{BUCKET}");
         let request = Request {
-            method: "PUT",
-            path: &path,
-            query: "",
-            body: Some((0, 0)),
+            body: Body::Text(""),
+            ..Request::new("PUT", &path)
         };
         let mut connection = self.server.connection(&self.bodies);
         let reply = connection.exchange(&request, Want::Text).await?;
@@ -333,21 +351,26 @@ impl Bench {
         let millis = 10 + splitmix(&mut self.random) % self.run.millis.max(1);
         sleep(Duration::from_millis(millis)).await;
         cycle.crashing.store(true, Ordering::SeqCst);
-        self.crash()?;
+        self.server.crash(self.crash)?;
         clients.join_all().await;
         self.server.spawn()?;
         // One restart in eight is itself interrupted.
         if splitmix(&mut self.random).is_multiple_of(8) {
             sleep(Duration::from_micros(splitmix(&mut self.random) % 60_000)).await;
-            self.crash()?;
+            self.server.crash(self.crash)?;
             self.server.spawn()?;
         }
         let ready = self.server.ready(&self.bodies).await.context("restart")?;
         let keys = self.chosen(reach);
         let mut connection = self.server.connection(&self.bodies);
         let mut oracle = held(&self.oracle);
+        let random = &mut self.random;
         let found = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(verify(&mut oracle, &mut connection, &keys))
+            tokio::runtime::Handle::current().block_on(async {
+                let mut found = verify(&mut oracle, &mut connection, &keys).await;
+                found.extend(end_uploads(&mut oracle, &mut connection, random).await);
+                found
+            })
         });
         drop(oracle);
         let mut wrong = std::mem::take(&mut *held(&cycle.wrong));
@@ -359,18 +382,6 @@ impl Bench {
             keys.len(),
         ));
         Ok(wrong)
-    }
-
-    fn crash(&mut self) -> Result<()> {
-        match self.crash {
-            Crash::Kill => self.server.kill(),
-            Crash::Power => {
-                process::cut(&self.home)?;
-                // A server that ended by itself when its drives went is no violation.
-                let _ended = self.server.kill();
-                process::restore(&self.home)
-            }
-        }
     }
 
     fn chosen(&mut self, reach: Reach) -> Vec<String> {

@@ -13,7 +13,7 @@ use cluster_tests::load::list::{self, Listing};
 use cluster_tests::load::md5;
 use cluster_tests::load::report::Report;
 use cluster_tests::load::run::{self, Op, Server, Work};
-use cluster_tests::load::wire::{Request, Want};
+use cluster_tests::load::wire::{Body, Request, Want};
 use tokio::runtime::Builder;
 
 /// A lean S3 load generator; plain HTTP only.
@@ -120,10 +120,8 @@ fn bucket_made(server: &Server, bucket: &str) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let path = format!("/{bucket}");
     let request = Request {
-        method: "PUT",
-        path: &path,
-        query: "",
-        body: Some((0, 0)),
+        body: Body::Text(""),
+        ..Request::new("PUT", &path)
     };
     let mut connection = server.connection(&Bodies::new());
     let reply = runtime.block_on(connection.exchange(&request, Want::Text))?;

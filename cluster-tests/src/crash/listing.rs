@@ -33,11 +33,10 @@ pub async fn listing(connection: &mut Connection, prefix: &str) -> Result<Listed
 }
 
 async fn page(connection: &mut Connection, prefix: &str, after: &str) -> Result<String, String> {
+    let (path, query) = (format!("/{BUCKET}"), page_query(prefix, after));
     let request = Request {
-        method: "GET",
-        path: &format!("/{BUCKET}"),
-        query: &page_query(prefix, after),
-        body: None,
+        query: &query,
+        ..Request::new("GET", &path)
     };
     let reply = connection.exchange(&request, Want::Text).await;
     let reply = reply.map_err(|error| format!("LIST: {error}"))?;
@@ -49,19 +48,26 @@ async fn page(connection: &mut Connection, prefix: &str, after: &str) -> Result<
 
 /// Key, size and ETag of each entry of a page. The keys of a run need no unescaping.
 fn entries(text: &str) -> Result<Vec<(String, u64, String)>, String> {
-    let field = |entry: &str, name: &str| {
-        let (_, rest) = entry.split_once(&format!("<{name}>"))?;
-        rest.split('<').next().map(str::to_owned)
-    };
     let parsed = text.split("<Contents>").skip(1).map(|entry| {
-        let etag = field(entry, "ETag")?;
-        let etag = etag.replace("&quot;", "").replace("&#34;", "");
         let size = field(entry, "Size")?.parse().ok()?;
-        Some((field(entry, "Key")?, size, etag.replace('"', "")))
+        Some((field(entry, "Key")?.to_owned(), size, etag(entry)?))
     });
     parsed
         .map(|entry| entry.ok_or_else(|| format!("LIST: not a page: {text}")))
         .collect()
+}
+
+/// What stands in the first element of this name.
+pub(super) fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split('<').next()
+}
+
+/// The entity tag of an entry, without its quotes.
+pub(super) fn etag(entry: &str) -> Option<String> {
+    let etag = field(entry, "ETag")?;
+    let etag = etag.replace("&quot;", "").replace("&#34;", "");
+    Some(etag.replace('"', ""))
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 //! compared with what can be read after the restart.
 
 pub mod listing;
+pub mod multipart;
+pub mod operation;
 pub mod oracle;
 pub mod process;
 pub mod steps;
 pub mod syncs;
+pub mod uploads;
 pub mod verify;
 pub mod workload;

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use md5::{Digest, Md5};
+
+use super::uploads::Uploads;
 use crate::load::body::{Bodies, Check, splitmix};
 
 /// How many bodies that a key can no longer hold are remembered, to name them in a report.
@@ -10,10 +13,19 @@ const REMEMBERED: usize = 64;
 /// A body that was sent: its bytes follow from the run's seed and `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Number of the operation that sent it, unique in a run.
+    /// Number of the operation that made it, unique in a run. A copy keeps it.
     pub id: u64,
     /// Bytes.
     pub size: u64,
+    /// Bytes of each part but the last; 0 if it was not sent in parts.
+    pub part: u64,
+}
+
+impl Sent {
+    /// What a PUT with this number sends.
+    pub fn whole(id: u64, size: u64) -> Self {
+        Self { id, size, part: 0 }
+    }
 }
 
 /// An operation that may have decided what its key holds.
@@ -54,6 +66,7 @@ pub struct Oracle {
     bodies: Bodies,
     clock: u64,
     keys: BTreeMap<String, Key>,
+    pub(super) uploads: Uploads,
 }
 
 impl Oracle {
@@ -64,7 +77,25 @@ impl Oracle {
             bodies,
             clock: 0,
             keys: BTreeMap::new(),
+            uploads: Uploads::default(),
         }
+    }
+
+    /// A number for a body that is sent in parts.
+    pub fn new_body(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// The MD5 of a piece of a body that was sent.
+    pub fn md5(&self, id: u64, from: u64, size: u64) -> [u8; 16] {
+        let (seed, mut md5, mut at) = (self.body_seed(id), Md5::new(), 0);
+        while at < size {
+            let piece = self.bodies.piece(seed, from + at, size - at);
+            md5.update(&piece);
+            at += piece.len() as u64;
+        }
+        md5.finalize().into()
     }
 
     /// The seed in [`Bodies`] of the body that operation `id` sends.
@@ -76,6 +107,12 @@ impl Oracle {
     /// Notes that an operation is about to be sent: a PUT of `size` bytes, or a DELETE.
     /// Returns its number.
     pub fn begin(&mut self, key: &str, size: Option<u64>) -> u64 {
+        let id = self.clock + 1;
+        self.begin_as(key, size.map(|size| Sent::whole(id, size)))
+    }
+
+    /// The same for an operation that leaves a body which was sent before, or nothing.
+    pub fn begin_as(&mut self, key: &str, leaves: Option<Sent>) -> u64 {
         self.clock += 1;
         let id = self.clock;
         let empty = || Key {
@@ -94,7 +131,7 @@ impl Oracle {
             id,
             ended: None,
             open: false,
-            leaves: size.map(|size| Sent { id, size }),
+            leaves,
         });
         id
     }
@@ -111,6 +148,28 @@ impl Oracle {
             step.ended = Some(now);
         }
         state.forget(|step| step.ended.is_none_or(|ended| ended >= id));
+    }
+
+    /// Notes that the operation was not done and never will be.
+    pub fn refuse(&mut self, key: &str, id: u64) {
+        if let Some(state) = self.keys.get_mut(key) {
+            state.touched = true;
+            state.forget(|step| step.id != id);
+        }
+    }
+
+    /// Whether nothing was begun on the key after this operation, which may have been done.
+    pub fn is_newest(&self, key: &str, id: u64) -> bool {
+        let steps = self.keys.get(key).map_or(&[][..], |state| &state.steps);
+        steps.iter().map(|step| step.id).max() == Some(id)
+    }
+
+    /// What the key holds, if that is something and there is no doubt.
+    pub fn certain(&self, key: &str) -> Option<Sent> {
+        match self.possible(key).as_slice() {
+            [only] => *only,
+            _ => None,
+        }
     }
 
     /// Everything that the key may hold now.
@@ -229,20 +288,11 @@ mod tests {
         oracle.acknowledge("k", old);
         let new = oracle.begin("k", Some(1000));
         oracle.acknowledge("k", new);
-        let stale = body(
-            &oracle,
-            Sent {
-                id: old,
-                size: 1000,
-            },
-        );
+        let stale = body(&oracle, Sent::whole(old, 1000));
         assert!(oracle.judge("k", None).is_err());
         let said = oracle.judge("k", Some(&stale)).unwrap_err();
         assert!(said.contains("superseded operation"), "{said}");
-        let sent = Sent {
-            id: new,
-            size: 1000,
-        };
+        let sent = Sent::whole(new, 1000);
         let mut right = body(&oracle, sent);
         assert_eq!(oracle.judge("k", Some(&right)), Ok(Some(sent)));
         right[999] ^= 1;
@@ -256,7 +306,7 @@ mod tests {
         oracle.acknowledge("k", id);
         let gone = oracle.begin("k", None);
         oracle.acknowledge("k", gone);
-        let bytes = body(&oracle, Sent { id, size: 10 });
+        let bytes = body(&oracle, Sent::whole(id, 10));
         assert!(oracle.judge("k", Some(&bytes)).is_err());
         assert_eq!(oracle.judge("k", None), Ok(None));
     }
@@ -265,14 +315,14 @@ mod tests {
     fn an_unanswered_write_is_old_or_new_until_it_was_seen() {
         let mut oracle = Oracle::new(1, Bodies::new());
         let id = oracle.begin("k", Some(10));
-        let bytes = body(&oracle, Sent { id, size: 10 });
+        let bytes = body(&oracle, Sent::whole(id, 10));
         assert!(oracle.judge("k", None).is_ok());
         assert!(oracle.judge("k", Some(&bytes)).is_ok());
         oracle.settle("k", None);
         assert!(oracle.touched().is_empty());
         // Not every reader met it; now one does, and it stays.
         assert!(oracle.judge("k", Some(&bytes)).is_ok());
-        oracle.settle("k", Some(Sent { id, size: 10 }));
+        oracle.settle("k", Some(Sent::whole(id, 10)));
         assert!(oracle.judge("k", None).is_err());
         assert!(oracle.judge("k", Some(&bytes)).is_ok());
     }
@@ -284,8 +334,8 @@ mod tests {
         oracle.settle("k", None);
         let next = oracle.begin("k", Some(20));
         oracle.acknowledge("k", next);
-        assert_eq!(oracle.possible("k"), [Some(Sent { id: next, size: 20 })]);
-        let bytes = body(&oracle, Sent { id: late, size: 10 });
+        assert_eq!(oracle.possible("k"), [Some(Sent::whole(next, 20))]);
+        let bytes = body(&oracle, Sent::whole(late, 10));
         let said = oracle.judge("k", Some(&bytes)).unwrap_err();
         assert!(said.contains("superseded operation"), "{said}");
     }
@@ -296,8 +346,8 @@ mod tests {
         let (one, two) = (oracle.begin("k", Some(10)), oracle.begin("k", Some(20)));
         oracle.acknowledge("k", one);
         oracle.acknowledge("k", two);
-        oracle.settle("k", Some(Sent { id: one, size: 10 }));
-        assert_eq!(oracle.possible("k"), [Some(Sent { id: one, size: 10 })]);
+        oracle.settle("k", Some(Sent::whole(one, 10)));
+        assert_eq!(oracle.possible("k"), [Some(Sent::whole(one, 10))]);
     }
 
     #[test]
@@ -308,11 +358,30 @@ mod tests {
         let new = oracle.begin("k", Some(20));
         oracle.acknowledge("k", new);
         oracle.forgive("k");
-        let bytes = body(&oracle, Sent { id: old, size: 10 });
+        let bytes = body(&oracle, Sent::whole(old, 10));
         assert!(oracle.judge("k", Some(&bytes)).is_ok());
         let last = oracle.begin("k", Some(30));
         oracle.acknowledge("k", last);
         assert!(oracle.judge("k", Some(&bytes)).is_err());
+    }
+
+    #[test]
+    fn a_copy_holds_the_bytes_of_its_source_and_a_refused_step_leaves_nothing() {
+        let mut oracle = Oracle::new(1, Bodies::new());
+        let put = oracle.begin("a", Some(10));
+        assert_eq!(oracle.certain("a"), None, "not acknowledged");
+        oracle.acknowledge("a", put);
+        let source = oracle.certain("a").unwrap();
+        let copy = oracle.begin_as("b", Some(source));
+        oracle.acknowledge("b", copy);
+        let bytes = body(&oracle, source);
+        assert_eq!(oracle.judge("b", Some(&bytes)), Ok(Some(source)));
+        assert!(oracle.judge("b", None).is_err());
+        let other = oracle.begin("b", Some(10));
+        let late = body(&oracle, Sent::whole(other, 10));
+        assert!(oracle.judge("b", Some(&late)).is_ok());
+        oracle.refuse("b", other);
+        assert!(oracle.judge("b", Some(&late)).is_err());
     }
 
     #[test]

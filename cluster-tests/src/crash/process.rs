@@ -21,6 +21,34 @@ const PASSWORD: &str = "crashsecret";
 const READY: Duration = Duration::from_secs(30);
 /// Pause between two questions whether it is ready.
 const ASK: Duration = Duration::from_millis(3);
+/// What is told to be settled is written this soon, and is the last that upkeep writes.
+const QUIET: Duration = Duration::from_millis(1_300);
+/// A server whose upkeep has something to write for longer than this has failed.
+const CALM: Duration = Duration::from_secs(60);
+/// Pause between two looks whether it writes.
+const LOOK: Duration = Duration::from_millis(50);
+/// A tracer that answers every sync itself.
+pub const LIES: [&str; 10] = [
+    "strace",
+    "-D",
+    "-f",
+    "-qq",
+    "--seccomp-bpf",
+    "-e",
+    "trace=fsync,fdatasync",
+    "-e",
+    "inject=fsync,fdatasync:retval=0",
+    "-o/dev/null",
+];
+
+/// How a run crashes the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// `kill -9`: what was written stays.
+    Kill,
+    /// The power of all drives goes first: what was written and not synced is lost.
+    Power,
+}
 
 /// How to start the server, and the process while it runs.
 #[derive(Debug)]
@@ -29,7 +57,8 @@ pub struct Server {
     home: PathBuf,
     address: SocketAddr,
     tracer: Vec<String>,
-    failpoint: Option<String>,
+    failpoint: Option<PathBuf>,
+    away: Option<usize>,
     child: Option<Child>,
 }
 
@@ -49,6 +78,7 @@ impl Server {
             address,
             tracer: Vec::new(),
             failpoint: None,
+            away: None,
             child: None,
         })
     }
@@ -59,9 +89,14 @@ impl Server {
         self.tracer = tracer;
     }
 
-    /// From the next start on, arms this fail point, or none.
-    pub fn arm(&mut self, failpoint: Option<String>) {
-        self.failpoint = failpoint;
+    /// From the next start on, a fail point that this file arms when it appears.
+    pub fn fail_at(&mut self, file: PathBuf) {
+        self.failpoint = Some(file);
+    }
+
+    /// From the next start on, the drive at this place is away, or none.
+    pub fn hide(&mut self, away: Option<usize>) {
+        self.away = away;
     }
 
     /// What the server prints goes here.
@@ -105,17 +140,28 @@ impl Server {
         }
         command
             .args(["server", "--address", &self.address.to_string()])
-            .args(drives(&self.home))
+            .args(self.paths())
             .envs([
                 ("SARSEN_ROOT_USER", USER),
                 ("SARSEN_ROOT_PASSWORD", PASSWORD),
+                ("SARSEN_PROMETHEUS_AUTH_TYPE", "public"),
             ])
-            .envs(self.failpoint.iter().map(|plan| ("DRIVE_FAILPOINT", plan)))
+            .envs(self.failpoint.iter().map(|file| ("DRIVE_FAILPOINT", file)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         self.child = Some(command.spawn()?);
         Ok(())
+    }
+
+    /// The drives as the server is told; nothing lies where one is that is away.
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = drives(&self.home);
+        let away = self.away.and_then(|place| paths.get_mut(place));
+        if let Some(path) = away {
+            path.set_extension("away");
+        }
+        paths
     }
 
     /// Waits until the server says that it is ready; returns how long that took.
@@ -124,12 +170,7 @@ impl Server {
     /// If the process ends, or is not ready in time.
     pub async fn ready(&mut self, bodies: &Bodies) -> Result<Duration> {
         let begun = Instant::now();
-        let request = Request {
-            method: "GET",
-            path: "/minio/health/ready",
-            query: "",
-            body: None,
-        };
+        let request = Request::new("GET", "/minio/health/ready");
         loop {
             let asked = self.connection(bodies).exchange(&request, Want::Text).await;
             if asked.is_ok_and(|reply| reply.status == 200) {
@@ -141,6 +182,51 @@ impl Server {
             ensure!(begun.elapsed() < READY, "not ready after {READY:?}");
             tokio::time::sleep(ASK).await;
         }
+    }
+
+    /// Waits until upkeep is through: a recount found all whole, what is settled is written, and
+    /// nothing more is. Until then it passes the same places as a change that a client makes.
+    ///
+    /// # Errors
+    /// If that takes too long, and what was waited for.
+    pub async fn calm(&self, bodies: &Bodies) -> Result<()> {
+        let begun = Instant::now();
+        let (mut known, mut since) = (None, begun);
+        loop {
+            let healed = self.metric(bodies, "cluster", "sarsen_healed").await?;
+            let batches = "sarsen_node_drive_log_batches_total";
+            let now = (healed, self.metric(bodies, "node", batches).await?);
+            if known != Some(now) {
+                (known, since) = (Some(now), Instant::now());
+            }
+            if now.0 > 0.0 && since.elapsed() >= QUIET {
+                return Ok(());
+            }
+            let (healed, batches) = now;
+            ensure!(
+                begun.elapsed() < CALM,
+                "after {CALM:?} sarsen_healed is {healed}, and drives have written {batches} batches, \
+                 the last {:?} ago",
+                since.elapsed()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The sum of a metric's samples.
+    async fn metric(&self, bodies: &Bodies, section: &str, name: &str) -> Result<f64> {
+        let path = format!("/minio/v2/metrics/{section}");
+        let mut connection = self.connection(bodies);
+        let request = Request::new("GET", &path);
+        let page = connection.exchange(&request, Want::Text).await?;
+        let page = String::from_utf8(page.text)?;
+        let samples = page.lines().filter_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix('{')?;
+            value.rsplit_once(' ')?.1.parse::<f64>().ok()
+        });
+        let samples: Vec<f64> = samples.collect();
+        ensure!(!samples.is_empty(), "no {name} in {path}");
+        Ok(samples.iter().sum())
     }
 
     /// Waits until the process ends by itself; `false` if it still runs after `patience`.
@@ -177,6 +263,22 @@ impl Server {
             Some(status) => bail!("the server had ended by itself: {status}"),
         }
     }
+
+    /// Crashes the server, and gives its drives their power again.
+    ///
+    /// # Errors
+    /// If it had ended before by itself, or the drives do not come back.
+    pub fn crash(&mut self, how: Crash) -> Result<()> {
+        match how {
+            Crash::Kill => self.kill(),
+            Crash::Power => {
+                cut(&self.home)?;
+                // A server that ended by itself when its drives went is no violation.
+                let _ended = self.kill();
+                restore(&self.home)
+            }
+        }
+    }
 }
 
 impl Drop for Server {
@@ -187,7 +289,7 @@ impl Drop for Server {
 }
 
 /// The directories of the drives.
-pub fn drives(home: &Path) -> Vec<PathBuf> {
+fn drives(home: &Path) -> Vec<PathBuf> {
     (1..=DRIVES).map(|n| home.join(format!("d{n}"))).collect()
 }
 
@@ -196,7 +298,7 @@ pub fn drives(home: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// If `xfs_io` is missing or a drive is no XFS mount.
-pub fn cut(home: &Path) -> Result<()> {
+fn cut(home: &Path) -> Result<()> {
     let shutdown = |drive: PathBuf| {
         let mut command = Command::new("xfs_io");
         command.args(["-x", "-c", "shutdown"]).arg(drive);
@@ -214,7 +316,7 @@ pub fn cut(home: &Path) -> Result<()> {
 ///
 /// # Errors
 /// If a file system is busy or does not come back.
-pub fn restore(home: &Path) -> Result<()> {
+fn restore(home: &Path) -> Result<()> {
     for drive in drives(home) {
         run(Command::new("umount").arg(&drive))?;
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use super::process::{DRIVES, Server};
 use super::workload::{BUCKET, error_code};
 use crate::load::body::Bodies;
-use crate::load::wire::{Request, Want};
+use crate::load::wire::{Body, Request, Want};
 
 /// What is to be seen.
 const GOLDEN: &str = include_str!("syncs.golden");
@@ -51,10 +51,8 @@ pub async fn run(mut server: Server, home: &Path, bodies: &Bodies) -> Result<()>
     server.ready(bodies).await?;
     let put = async |path: &str, size| -> Result<()> {
         let request = Request {
-            method: "PUT",
-            path,
-            query: "",
-            body: Some((7, size)),
+            body: Body::whole(7, size),
+            ..Request::new("PUT", path)
         };
         let mut connection = server.connection(bodies);
         let reply = connection.exchange(&request, Want::Text).await?;

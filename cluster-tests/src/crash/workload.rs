@@ -1,12 +1,15 @@
-//! Mixed load: new keys, overwrites, deletes, reads and lists from several clients at once.
+//! Mixed load: new keys, overwrites, copies, uploads in parts, deletes, reads and lists from
+//! several clients at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::listing::listing;
-use super::oracle::Oracle;
+use super::multipart::{self, PART_MIN, Refused, ask, path};
+use super::oracle::{Oracle, Sent};
+use super::uploads::Name;
 use crate::load::body::splitmix;
-use crate::load::wire::{Connection, Request, Want};
+use crate::load::wire::{Body, Connection, Request, Want};
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Wrong {
 pub const BUCKET: &str = "crash";
 /// Keys that all clients write, so that writes of one key meet.
 const SHARED: u64 = 24;
+/// Their names begin so.
+pub(super) const SHARED_PREFIX: &str = "shared/";
 /// Keys of each client's own; older ones are left as they are when a cycle's are full.
 const OWN: u64 = 96;
 /// Own keys that a client moves on by in each cycle.
@@ -51,8 +56,19 @@ pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 enum Act {
     Put(u64),
     Delete,
+    /// From this key.
+    Copy(String),
+    /// In parts of these sizes.
+    Upload(Vec<u64>, End),
     Read,
     List,
+}
+
+/// What is to become of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    Abort,
 }
 
 /// A size from 1 byte to 200 KiB, as many small as large in the logarithm; one in a hundred
@@ -65,16 +81,34 @@ fn size(random: &mut u64) -> u64 {
     (1 + splitmix(random) % (1 << bits).max(1) + (1 << bits) / 2).min(200 << 10)
 }
 
+/// One part of any size; in one upload of eight, another one before it.
+fn upload(random: &mut u64) -> Act {
+    let mut parts = vec![size(random)];
+    if splitmix(random).is_multiple_of(8) {
+        parts.insert(0, PART_MIN);
+    }
+    let end = match splitmix(random) % 4 {
+        0 => End::Abort,
+        _ => End::Complete,
+    };
+    Act::Upload(parts, end)
+}
+
 fn next(cycle: u64, client: u64, random: &mut u64) -> (String, Act) {
-    let shared = splitmix(random).is_multiple_of(5);
-    let key = if shared {
-        format!("shared/{:02}", splitmix(random) % SHARED)
-    } else {
+    let own = |random: &mut u64| {
         let number = cycle * FRESH + splitmix(random) % OWN;
         format!("own/{client}/{number:06}")
     };
+    let shared = splitmix(random).is_multiple_of(5);
+    let key = if shared {
+        format!("{SHARED_PREFIX}{:02}", splitmix(random) % SHARED)
+    } else {
+        own(random)
+    };
     let act = match splitmix(random) % 20 {
-        0..=13 => Act::Put(size(random)),
+        0..=9 => Act::Put(size(random)),
+        10..=11 => Act::Copy(own(random)),
+        12..=13 => upload(random),
         14..=17 => Act::Delete,
         _ if shared => Act::Delete,
         18 => Act::Read,
@@ -91,6 +125,10 @@ pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connectio
         let outcome = match act {
             Act::Put(size) => change(&cycle, &mut connection, &key, Some(size)).await,
             Act::Delete => change(&cycle, &mut connection, &key, None).await,
+            Act::Copy(from) => copy(&cycle, &mut connection, &from, &key).await,
+            Act::Upload(parts, end) => {
+                send_parts(&cycle, &mut connection, &key, (&parts, end)).await
+            }
             Act::Read => read(&cycle, &mut connection, &key).await,
             Act::List => list(&cycle, &mut connection, &format!("own/{client}/")).await,
         };
@@ -101,6 +139,21 @@ pub async fn work(cycle: Arc<Cycle>, client: u64, mut random: u64, mut connectio
                 held(&cycle.wrong).push(Wrong::Refused(format!("under load: {said}")));
             }
         }
+    }
+}
+
+/// Counts what came of a request: what it answered, if it was done.
+fn count<T>(cycle: &Cycle, outcome: Result<T, Refused>) -> Result<Option<T>, String> {
+    match outcome {
+        Ok(done) => {
+            cycle.acknowledged.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(done))
+        }
+        Err(Refused::Busy) if !cycle.crashing.load(Ordering::SeqCst) => {
+            cycle.slowed.fetch_add(1, Ordering::Relaxed);
+            Ok(None)
+        }
+        Err(refused) => Err(refused.to_string()),
     }
 }
 
@@ -115,30 +168,111 @@ async fn change(
         let id = oracle.begin(key, size);
         (id, oracle.body_seed(id))
     };
-    let path = format!("/{BUCKET}/{key}");
+    let body = size.map(|size| Body::whole(seed, size));
+    let outcome = write(connection, key, body).await;
+    if count(cycle, outcome)?.is_some() {
+        held(&cycle.oracle).acknowledge(key, id);
+    }
+    Ok(())
+}
+
+/// Writes an object, or deletes it.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn write(
+    connection: &mut Connection,
+    key: &str,
+    body: Option<Body<'_>>,
+) -> Result<(), Refused> {
+    let path = path(key);
     let request = Request {
-        method: if size.is_some() { "PUT" } else { "DELETE" },
-        path: &path,
-        query: "",
-        body: size.map(|size| (seed, size)),
+        body: body.unwrap_or(Body::Nothing),
+        ..Request::new(if body.is_some() { "PUT" } else { "DELETE" }, &path)
     };
-    let reply = connection.exchange(&request, Want::Text).await;
-    let reply = reply.map_err(|error| format!("{} {key}: {error}", request.method))?;
-    match reply.status {
-        200 | 204 => {
-            held(&cycle.oracle).acknowledge(key, id);
-            cycle.acknowledged.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+    ask(connection, &request).await?;
+    Ok(())
+}
+
+/// Copies one of the client's own objects, if there is no doubt what it is.
+async fn copy(
+    cycle: &Cycle,
+    connection: &mut Connection,
+    from: &str,
+    to: &str,
+) -> Result<(), String> {
+    let id = {
+        let mut oracle = held(&cycle.oracle);
+        let Some(source) = oracle.certain(from).filter(|_| from != to) else {
+            return Ok(());
+        };
+        oracle.begin_as(to, Some(Sent { part: 0, ..source }))
+    };
+    let outcome = multipart::copy(connection, from, to).await;
+    if count(cycle, outcome)?.is_some() {
+        held(&cycle.oracle).acknowledge(to, id);
+    }
+    Ok(())
+}
+
+/// A whole upload. What a refusal leaves of it is seen to after the crash.
+async fn send_parts(
+    cycle: &Cycle,
+    connection: &mut Connection,
+    key: &str,
+    (parts, end): (&[u64], End),
+) -> Result<(), String> {
+    held(&cycle.oracle).begin_upload(key);
+    let begun = multipart::begin(connection, key).await;
+    let Some(name) = count(cycle, begun)? else {
+        return Ok(());
+    };
+    let seed = {
+        let mut oracle = held(&cycle.oracle);
+        let body = oracle.upload_begun(&name);
+        oracle.body_seed(body)
+    };
+    let mut from = 0;
+    for (number, size) in (1..).zip(parts) {
+        let size = *size;
+        let body = Body::Made { seed, from, size };
+        let outcome = multipart::part(connection, &name, number, body).await;
+        if count(cycle, outcome)?.is_none() {
+            return Ok(());
         }
-        503 if !cycle.crashing.load(Ordering::SeqCst) => {
-            cycle.slowed.fetch_add(1, Ordering::Relaxed);
+        held(&cycle.oracle).part_acknowledged(&name, size);
+        from += size;
+    }
+    match end {
+        End::Complete => complete(cycle, connection, &name).await,
+        End::Abort => {
+            held(&cycle.oracle).begin_abort(&name);
+            let outcome = multipart::abort(connection, &name).await;
+            if count(cycle, outcome)?.is_some() {
+                held(&cycle.oracle).aborted(&name);
+            }
             Ok(())
-        }
-        status => {
-            let code = error_code(&reply.text);
-            Err(format!("{} {key}: {status} {code}", request.method))
         }
     }
+}
+
+async fn complete(cycle: &Cycle, connection: &mut Connection, name: &Name) -> Result<(), String> {
+    let (step, sums) = {
+        let mut oracle = held(&cycle.oracle);
+        let sums = oracle.part_sums(name);
+        (oracle.begin_complete(name), sums)
+    };
+    let outcome = multipart::complete(connection, name, &sums).await;
+    if let (Some(()), Some(step)) = (count(cycle, outcome)?, step) {
+        let mut oracle = held(&cycle.oracle);
+        if cycle.crashing.load(Ordering::SeqCst) {
+            // The object is there. The note that the upload is over may be lost with its drives.
+            oracle.acknowledge(&name.key, step);
+        } else {
+            oracle.completed(name, step);
+        }
+    }
+    Ok(())
 }
 
 async fn read(cycle: &Cycle, connection: &mut Connection, key: &str) -> Result<(), String> {
@@ -179,13 +313,8 @@ async fn list(cycle: &Cycle, connection: &mut Connection, prefix: &str) -> Resul
 /// # Errors
 /// On any other answer than an object or `NoSuchKey`.
 pub async fn fetch(connection: &mut Connection, key: &str) -> Result<Option<Vec<u8>>, String> {
-    let path = format!("/{BUCKET}/{key}");
-    let request = Request {
-        method: "GET",
-        path: &path,
-        query: "",
-        body: None,
-    };
+    let path = path(key);
+    let request = Request::new("GET", &path);
     let reply = connection.exchange(&request, Want::Text).await;
     let reply = reply.map_err(|error| format!("GET {key}: {error}"))?;
     if reply.status == 200 {

@@ -91,10 +91,8 @@ pub async fn walk(server: &Server, listing: &Listing) -> Result<Report> {
     loop {
         let query = query(listing, token.as_deref());
         let request = Request {
-            method: "GET",
-            path: &path,
             query: &query,
-            body: None,
+            ..Request::new("GET", &path)
         };
         let asked = Instant::now();
         let reply = connection.exchange(&request, Want::Text).await?;
@@ -147,7 +145,7 @@ fn query(listing: &Listing, token: Option<&str>) -> String {
 }
 
 /// Percent-encodes all but the unreserved characters, as SigV4 wants queries.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

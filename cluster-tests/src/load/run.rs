@@ -14,7 +14,7 @@ use super::body::{Bodies, Check};
 use super::list;
 use super::report::{Report, Tally, process_cpu};
 use super::sign::Signer;
-use super::wire::{Connection, Endpoint, Payload, Reply, Request, Want};
+use super::wire::{Body, Connection, Endpoint, Payload, Reply, Request, Want};
 
 /// Failures whose text is kept; the rest are counted by status alone.
 const TEXT_KEPT: usize = 160;
@@ -242,16 +242,21 @@ async fn once(shared: &Shared, connection: &mut Connection, number: u64) -> Resu
         },
         _ => Want::Text,
     };
+    let method = match op {
+        Op::Put => "PUT",
+        Op::Get | Op::Page => "GET",
+        Op::Head => "HEAD",
+        Op::Delete => "DELETE",
+    };
+    let target = if *op == Op::Page { &bucket } else { &path };
+    let body = match op {
+        Op::Put => Body::whole(seed, work.size),
+        _ => Body::Nothing,
+    };
     let request = Request {
-        method: match op {
-            Op::Put => "PUT",
-            Op::Get | Op::Page => "GET",
-            Op::Head => "HEAD",
-            Op::Delete => "DELETE",
-        },
-        path: if *op == Op::Page { &bucket } else { &path },
         query: &query,
-        body: (*op == Op::Put).then_some((seed, work.size)),
+        body,
+        ..Request::new(method, target)
     };
     let reply = connection.exchange(&request, want).await;
     judge(*op, work.size, reply)

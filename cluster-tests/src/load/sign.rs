@@ -37,6 +37,8 @@ pub struct Target<'a> {
     pub path: &'a str,
     /// Percent-encoded, sorted by name, every name with `=`.
     pub query: &'a str,
+    /// What `x-amz-copy-source` says, if anything.
+    pub copy_source: Option<&'a str>,
     /// Hex SHA-256 of the body, or [`UNSIGNED`].
     pub payload: &'a str,
 }
@@ -79,12 +81,20 @@ impl Signer {
             host,
             path,
             query,
+            copy_source,
             payload,
         } = target;
+        let (copied, copy_name) = match copy_source {
+            Some(source) => (
+                format!("x-amz-copy-source:{source}\n"),
+                "x-amz-copy-source;",
+            ),
+            None => (String::new(), ""),
+        };
         let written = write!(
             canonical,
-            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{payload}\n\
-             x-amz-date:{stamp}\n\nhost;x-amz-content-sha256;x-amz-date\n{payload}"
+            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{payload}\n{copied}\
+             x-amz-date:{stamp}\n\nhost;x-amz-content-sha256;{copy_name}x-amz-date\n{payload}"
         );
         debug_assert!(written.is_ok());
         let hash = hex(&Sha256::digest(canonical.as_bytes()));
@@ -95,11 +105,16 @@ impl Signer {
         );
         debug_assert!(written.is_ok());
         let signature = hex(&mac(&self.key, canonical.as_bytes()));
+        if let Some(source) = copy_source {
+            out.push_str("x-amz-copy-source: ");
+            out.push_str(source);
+            out.push_str("\r\n");
+        }
         let written = write!(
             out,
             "x-amz-content-sha256: {payload}\r\nx-amz-date: {stamp}\r\nauthorization: \
              AWS4-HMAC-SHA256 Credential={}/{date}/{region}/s3/aws4_request,SignedHeaders=host;\
-             x-amz-content-sha256;x-amz-date,Signature={signature}\r\n",
+             x-amz-content-sha256;{copy_name}x-amz-date,Signature={signature}\r\n",
             self.access
         );
         debug_assert!(written.is_ok());
@@ -184,6 +199,7 @@ mod tests {
             host: "examplebucket.s3.amazonaws.com",
             path: "/",
             query: "lifecycle=",
+            copy_source: None,
             payload: EMPTY,
         };
         let mut headers = String::new();

@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,10 +49,72 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Percent-encoded, starts with `/`.
     pub path: &'a str,
-    /// Percent-encoded and sorted, without `?`; may be empty.
+    /// Percent-encoded and sorted, every name with `=`, without `?`; may be empty.
     pub query: &'a str,
-    /// Seed and size of a body to send.
-    pub body: Option<(u64, u64)>,
+    /// Of a copy: where from, as `/bucket/key`.
+    pub copy_source: Option<&'a str>,
+    /// What it carries.
+    pub body: Body<'a>,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// None, and no length either.
+    Nothing,
+    /// A piece of a body of [`Bodies`].
+    Made {
+        /// See [`Bodies::seed`].
+        seed: u64,
+        /// Where the piece begins.
+        from: u64,
+        /// Its bytes.
+        size: u64,
+    },
+    /// This.
+    Text(&'a str),
+}
+
+impl<'a> Body<'a> {
+    /// The whole body of a seed.
+    pub fn whole(seed: u64, size: u64) -> Self {
+        Self::Made {
+            seed,
+            from: 0,
+            size,
+        }
+    }
+
+    /// Its length, if it has one.
+    fn size(self) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Made { size, .. } => Some(size),
+            Self::Text(text) => Some(text.len() as u64),
+        }
+    }
+
+    /// What follows the first `sent` bytes, as much as is at hand; empty at the end.
+    fn piece(self, bodies: &Bodies, sent: u64) -> Bytes {
+        match self {
+            Self::Made { seed, from, size } => bodies.piece(seed, from + sent, size - sent),
+            Self::Text(text) if sent == 0 => Bytes::copy_from_slice(text.as_bytes()),
+            Self::Nothing | Self::Text(_) => Bytes::new(),
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A request without a query and a body.
+    pub const fn new(method: &'a str, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            query: "",
+            copy_source: None,
+            body: Body::Nothing,
+        }
+    }
 }
 
 /// What to do with the body of a good answer.
@@ -173,12 +236,12 @@ impl Connection {
     async fn send(&mut self, request: &Request<'_>) -> Result<()> {
         self.write_head(request);
         let mut sent = 0;
-        let (seed, size) = request.body.unwrap_or_default();
+        let size = request.body.size().unwrap_or(0);
         self.out.clear();
         self.out.extend_from_slice(self.head.as_bytes());
         if size <= JOINED {
             while sent < size {
-                let piece = self.bodies.piece(seed, sent, size - sent);
+                let piece = request.body.piece(&self.bodies, sent);
                 self.out.extend_from_slice(&piece);
                 sent += piece.len() as u64;
             }
@@ -193,7 +256,7 @@ impl Connection {
         };
         stream.write_all(&self.out).await?;
         while sent < size {
-            let piece = self.bodies.piece(seed, sent, size - sent);
+            let piece = request.body.piece(&self.bodies, sent);
             stream.write_all(&piece).await?;
             sent += piece.len() as u64;
         }
@@ -205,6 +268,7 @@ impl Connection {
             method,
             path,
             query,
+            copy_source,
             body,
         } = *request;
         let head = &mut self.head;
@@ -221,21 +285,22 @@ impl Connection {
         head.push_str(" HTTP/1.1\r\nhost: ");
         head.push_str(&self.host);
         head.push_str("\r\n");
-        if let Some((_, size)) = body {
+        if let Some(size) = body.size() {
             head.push_str("content-length: ");
             head.push_str(&size.to_string());
             head.push_str("\r\n");
         }
         let digest = match (body, self.endpoint.payload) {
-            (None, _) => EMPTY.to_owned(),
-            (Some(_), Payload::Unsigned) => UNSIGNED.to_owned(),
-            (Some((seed, size)), Payload::Sha256) => digest(&self.bodies, seed, size),
+            (Body::Nothing, _) => EMPTY.to_owned(),
+            (_, Payload::Unsigned) => UNSIGNED.to_owned(),
+            (body, Payload::Sha256) => digest(&self.bodies, body),
         };
         let target = Target {
             method,
             host: &self.host,
             path,
             query,
+            copy_source,
             payload: &digest,
         };
         self.endpoint.signer.write_headers(&target, head);
@@ -379,11 +444,11 @@ fn parse_head(bytes: &[u8]) -> Result<Head> {
     Ok(head)
 }
 
-fn digest(bodies: &Bodies, seed: u64, size: u64) -> String {
+fn digest(bodies: &Bodies, body: Body<'_>) -> String {
     let mut hash = Sha256::new();
     let mut at = 0;
-    while at < size {
-        let piece = bodies.piece(seed, at, size - at);
+    while at < body.size().unwrap_or(0) {
+        let piece = body.piece(bodies, at);
         hash.update(&piece);
         at += piece.len() as u64;
     }
@@ -401,12 +466,7 @@ mod tests {
 
     use super::{Bodies, Check, Connection, Endpoint, Payload, Request, Signer, Want};
 
-    const GET: Request<'_> = Request {
-        method: "GET",
-        path: "/b/k",
-        query: "",
-        body: None,
-    };
+    const GET: Request<'_> = Request::new("GET", "/b/k");
 
     /// A connection to a server that answers one request per script line, on a connection of its
     /// own each, and then closes it.
