@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quorum::Places;
 use types::{BucketId, DataId, Etag, Head, ObjectKey, Order, Placed, Timestamp};
 
+use crate::decide::Voices;
 use crate::error::Error;
 use crate::expect::Expect;
 use crate::gates::Pass;
@@ -82,7 +83,7 @@ impl Store {
         if let Standing::Completed(touched) = set.standing(&at, &pass).await? {
             end(set, &at, pass, &touched, Listed::Ask, now).await?;
         }
-        let found = set.completed(&at).await?;
+        let found = set.completed(&at, Voices::Quorum).await?;
         let found = found.filter(|(head, _)| head.etag == etag);
         let (head, properties) = found.ok_or(Error::NoSuchUpload)?;
         Ok(Written {

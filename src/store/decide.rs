@@ -32,6 +32,32 @@ pub(crate) async fn decide(
     slot: Slot,
     asked_for: Want,
 ) -> Result<Decided, Error> {
+    decide_with(set, pass, register, slot, asked_for, Voices::Quorum).await
+}
+
+/// Who must be heard before something is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voices {
+    /// A read quorum. A row that was never committed may be on another drive, and be finished
+    /// by a later touch.
+    Quorum,
+    /// Every drive: what none of them has will never be anywhere.
+    All,
+}
+
+/// The same, by these voices.
+pub(crate) async fn decide_with(
+    set: &Arc<ErasureSet>,
+    pass: &Pass,
+    register: &Arc<Register>,
+    slot: Slot,
+    asked_for: Want,
+    voices: Voices,
+) -> Result<Decided, Error> {
+    let heard_min = match voices {
+        Voices::Quorum => set.standard.read_quorum(),
+        Voices::All => set.len(),
+    };
     let mut want = asked_for;
     for _ in 0..ROUNDS_MAX {
         let lease = set.holder.lease(slot)?;
@@ -46,8 +72,9 @@ pub(crate) async fn decide(
             .ask(
                 &request,
                 &places,
-                set.standard.read_quorum(),
+                heard_min,
                 |asked| match quorum::first_touch(&asked.ballot, scope(want)) {
+                    _ if asked.ballot.answered().len() < heard_min => None,
                     Touch::Wait => None,
                     // Other drives may have it too, and then there is nothing to finish.
                     Touch::Finish { .. } if !asked.ballot.pending().is_empty() => None,

@@ -10,6 +10,10 @@
 //! 3. The object's row is committed. It refers to the parts' files.
 //! 4. The upload's row becomes a tombstone, and the client is told.
 //! 5. The rows of all parts are discarded, with the files that the object does not refer to.
+//!
+//! To abort an upload whose completion was begun and cut off, all drives are asked for the object:
+//! its row may be on one that no read quorum meets, and be finished by a later touch. With a drive
+//! away that is not known, and such an upload stays until the drive is back or replaced.
 
 use std::sync::Arc;
 
@@ -17,7 +21,7 @@ use drive::Want;
 use quorum::Places;
 use types::{BucketId, Head, Kind, ObjectKey, Order, StorageClass, Timestamp, VersionId};
 
-use crate::decide::decide;
+use crate::decide::{Voices, decide, decide_with};
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::holder::Lease;
@@ -147,7 +151,7 @@ impl ErasureSet {
         now: Timestamp,
     ) -> Result<(), Error> {
         let pass = self.holder.enter(&at.upload.register).await?;
-        match self.standing(at, &pass).await? {
+        match self.standing_with(at, &pass, Voices::All).await? {
             Standing::Gone => Err(Error::NoSuchUpload),
             Standing::Completed(touched) => {
                 end(self, at, pass, &touched, Listed::Ask, now).await?;
@@ -166,6 +170,16 @@ impl ErasureSet {
         at: &UploadSpot,
         pass: &Pass,
     ) -> Result<Standing, Error> {
+        self.standing_with(at, pass, Voices::Quorum).await
+    }
+
+    /// The same, with what these voices say of the object if its completion was begun.
+    async fn standing_with(
+        self: &Arc<Self>,
+        at: &UploadSpot,
+        pass: &Pass,
+        voices: Voices,
+    ) -> Result<Standing, Error> {
         let spot = &at.upload;
         let decided = decide(self, pass, &spot.register, spot.slot, Want::Latest).await?;
         let Some(head) = decided.history.current().map(|current| current.head) else {
@@ -178,7 +192,7 @@ impl ErasureSet {
             upload: Upload { head, properties },
             lease: decided.lease,
         };
-        if marked && self.completed(at).await?.is_some() {
+        if marked && self.completed(at, voices).await?.is_some() {
             return Ok(Standing::Completed(touched));
         }
         Ok(Standing::Open(touched))
@@ -188,10 +202,12 @@ impl ErasureSet {
     pub(crate) async fn completed(
         self: &Arc<Self>,
         at: &UploadSpot,
+        voices: Voices,
     ) -> Result<Option<(Head, Properties)>, Error> {
         let spot = &at.object;
         let pass = self.holder.enter(&spot.register).await?;
-        let decided = decide(self, &pass, &spot.register, spot.slot, Want::All).await?;
+        let (register, want) = (&spot.register, Want::All);
+        let decided = decide_with(self, &pass, register, spot.slot, want, voices).await?;
         for version in &decided.history.versions {
             if version.head.kind != Kind::Object {
                 continue;

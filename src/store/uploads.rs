@@ -168,7 +168,7 @@ impl Store {
             rows_max: FOUND_MAX,
         };
         let mut scan = SetScan::begin(set, scan).await?;
-        let mut ended = 0;
+        let (mut ended, mut failed) = (0, None);
         loop {
             let mut due = Vec::new();
             while due.len() < FOUND_MAX
@@ -177,7 +177,7 @@ impl Store {
                 due.extend((head.modified < before).then_some(at));
             }
             if due.is_empty() {
-                return Ok(ended);
+                return failed.map_or(Ok(ended), Err);
             }
             let ends = stream::iter(due).map(|at| async move { set.give_up(&at, now).await });
             let mut ends = ends.buffer_unordered(AT_ONCE);
@@ -186,7 +186,8 @@ impl Store {
                     Ok(()) => ended += 1,
                     // Somebody else ended it meanwhile.
                     Err(Error::NoSuchUpload) => {}
-                    Err(error) => return Err(error),
+                    // The others are no worse for it.
+                    Err(error) => failed = Some(error),
                 }
             }
         }

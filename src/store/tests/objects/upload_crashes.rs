@@ -19,6 +19,8 @@ use crate::uploads::{abort, complete, create, etag, files, now, part, parts, upl
 struct Fused {
     twin: Twin,
     left: Arc<AtomicUsize>,
+    /// Commits that reach it after that: they were sent already.
+    late: AtomicUsize,
 }
 
 impl Fused {
@@ -27,14 +29,13 @@ impl Fused {
         (self.left.load(Ordering::Relaxed) == 0)
             .then(|| Box::pin(std::future::ready(Err(gone()))) as Reply<T>)
     }
+}
 
-    fn spend(&self) {
-        let _ = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            });
-    }
+/// Takes one away, if there is one.
+fn take(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+        .is_ok()
 }
 
 macro_rules! fused {
@@ -51,10 +52,10 @@ impl Drive for Fused {
         self.twin.status()
     }
     fn commit(&self, commit: Commit) -> Reply<Committed> {
-        fused!(self, {
-            self.spend();
-            self.twin.commit(commit)
-        })
+        if take(&self.left) || take(&self.late) {
+            return self.twin.commit(commit);
+        }
+        fused!(self, self.twin.commit(commit))
     }
     fn rows(&self, request: RowsRequest) -> Reply<Rows> {
         fused!(self, self.twin.rows(request))
@@ -69,7 +70,7 @@ impl Drive for Fused {
     }
     fn discard(&self, discard: Discard) -> Reply<()> {
         fused!(self, {
-            self.spend();
+            take(&self.left);
             self.twin.discard(discard)
         })
     }
@@ -90,16 +91,17 @@ impl Drive for Fused {
     }
 }
 
-/// A process that ends after so many writes.
-fn mortal(rig: &Rig, epoch: u64, writes: usize) -> (Store, Arc<AtomicUsize>) {
+/// A process that ends after so many writes. One more commit may reach a drive.
+fn mortal(rig: &Rig, epoch: u64, writes: usize, late: Option<usize>) -> (Store, Arc<AtomicUsize>) {
     let left = Arc::new(AtomicUsize::new(writes));
-    let fused = |twin: &Twin| {
+    let fused = |(place, twin): (usize, &Twin)| {
         let (twin, left) = (twin.clone(), Arc::clone(&left));
-        Arc::new(Fused { twin, left }) as Arc<dyn Drive>
+        let late = AtomicUsize::new(usize::from(Some(place) == late));
+        Arc::new(Fused { twin, left, late }) as Arc<dyn Drive>
     };
     let config = SetConfig {
         deployment: deployment(),
-        drives: rig.twins.iter().map(fused).collect(),
+        drives: rig.twins.iter().enumerate().map(fused).collect(),
         standard: rig.geometry,
         reduced: rig.geometry,
         membership: Epoch::default(),
@@ -193,16 +195,19 @@ impl Case {
 
 #[tokio::test(start_paused = true)]
 async fn a_completion_cut_off_anywhere_is_old_or_new_and_can_be_asked_for_again() {
-    for then in [
+    let all = [
         Then::Nothing,
         Then::Retry,
         Then::Abort,
         Then::DeleteAndRetry,
-    ] {
+    ];
+    // A read quorum need not meet the last drive.
+    let cases = all.map(|then| [(then, None), (then, Some(3))]);
+    for (then, late) in cases.into_iter().flatten() {
         let mut writes = 0;
         loop {
             let case = Case::new().await;
-            let (store, left) = mortal(&case.rig, 2, writes);
+            let (store, left) = mortal(&case.rig, 2, writes, late);
             let limit = std::time::Duration::from_secs(30);
             let done = complete(&store, "k", case.id, case.named.clone());
             let done = tokio::time::timeout(limit, done).await;
@@ -212,7 +217,7 @@ async fn a_completion_cut_off_anywhere_is_old_or_new_and_can_be_asked_for_again(
             left.store(0, Ordering::Relaxed);
             drop(store);
             case.rig.crash();
-            let what = format!("{then:?} after {writes} writes: {done:?}");
+            let what = format!("{then:?} after {writes} writes, {late:?}: {done:?}");
             let store = case.rig.store(3);
             let before = get(&store, "k").await.unwrap();
             assert!(before == case.whole || before == b"old", "{what}");
@@ -257,7 +262,7 @@ async fn a_completion_cut_off_anywhere_is_old_or_new_and_can_be_asked_for_again(
 async fn an_abort_cut_off_anywhere_can_be_asked_for_again() {
     for writes in 0.. {
         let case = Case::new().await;
-        let (store, left) = mortal(&case.rig, 2, writes);
+        let (store, left) = mortal(&case.rig, 2, writes, None);
         let limit = std::time::Duration::from_secs(30);
         let done = tokio::time::timeout(limit, abort(&store, "k", case.id)).await;
         calm().await;
