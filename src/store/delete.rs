@@ -7,7 +7,7 @@ use quorum::Places;
 use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
 
 use crate::commit::Parcel;
-use crate::decide::{Decided, decide};
+use crate::decide::{Decided, Voices, decide, decide_with};
 use crate::error::Error;
 use crate::expect::Expect;
 use crate::gates::Pass;
@@ -39,7 +39,8 @@ pub struct Deleted {
 }
 
 impl ErasureSet {
-    /// Deletes an object or one version of it. Deleting what is not there succeeds, as in S3.
+    /// Deletes an object or one version of it. Deleting what is not there succeeds, as in S3, and
+    /// nothing that was begun before shows itself afterwards.
     pub(crate) async fn delete(
         self: &Arc<Self>,
         spot: &Spot,
@@ -51,8 +52,18 @@ impl ErasureSet {
             (Some(VersionId::Null), _) | (None, Versioning::Off) => Want::Null,
             (None, _) => Want::Latest,
         };
-        let Decided { lease, history, .. } =
-            decide(self, &pass, &spot.register, spot.slot, want).await?;
+        let register = &spot.register;
+        let mut decided = decide(self, &pass, register, spot.slot, want).await?;
+        let mut sure = true;
+        if decided.history.current().is_none() && delete.versioning == Versioning::Off {
+            // Nothing newer is written that a put which was cut off would be older than. It may
+            // be on drives that no read quorum met, and be finished by a later touch.
+            match decide_with(self, &pass, register, spot.slot, want, Voices::All).await {
+                Ok(heard) => decided = heard,
+                Err(_) => sure = false,
+            }
+        }
+        let Decided { lease, history, .. } = decided;
         let current = history.current().map(|current| current.head);
         delete.expect.check(current.as_ref())?;
         let head = match (delete.version, delete.versioning, current) {
@@ -60,6 +71,10 @@ impl ErasureSet {
                 self.marker(delete, history.prev().unwrap_or(Order::ZERO))
             }
             (_, _, Some(current)) => self.tombstone(&current, delete.now),
+            (None, Versioning::Off, None) if !sure => {
+                let (version, never) = (VersionId::Null, Order::ZERO);
+                self.bare(Kind::Tombstone, version, never, never, delete.now)
+            }
             (version, _, None) => {
                 return Ok(Deleted {
                     version,

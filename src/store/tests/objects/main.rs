@@ -5,6 +5,7 @@
 
 mod between;
 mod contest;
+mod deletes;
 mod faults;
 mod holders;
 mod linear;
