@@ -54,6 +54,23 @@ pub(crate) enum Mutant {
     RefuseFromCache,
     /// 12: a router sends an operation twice.
     CommitTwice,
+    /// 13: void rows are discarded before all drives voted. Its way is shut twice since what is
+    /// finished gets a new order, which the late discard does not name: so this leaves out that too.
+    DiscardUnheard,
+    /// 15: a new grant of the same process orders by what the one before it had found.
+    KeepDecision,
+    /// Rule 3: the shortcut is taken for a put on a condition.
+    BlindCondition,
+    /// Rule 5: a holder answers reads from its cache.
+    ReadFromCache,
+    /// Rule 7: a drive that does not answer a reader counts as one that holds nothing.
+    SilentIsAbsent,
+    /// Rule 10: a rebuild reads drives without raising them to the admission.
+    RebuildUnfenced,
+    /// Rule 10: a rebuild removes what a commit put on the drive meanwhile.
+    RebuildReplaces,
+    /// Rule 11: drives copy rows from each other, under no fence.
+    CopyUnfenced,
     /// Rule 2: drives take commits under a lower fence.
     NoFence,
     /// Rule 2: a raise is not stored.

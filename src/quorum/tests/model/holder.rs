@@ -123,7 +123,8 @@ impl Model {
                 }
                 node.phase = Phase::Finishing;
                 let own = row.epoch() == node.grant;
-                let row = if own || self.config.has(Mutant::FinishUnderOldOrder) {
+                let old = [Mutant::FinishUnderOldOrder, Mutant::DiscardUnheard];
+                let row = if own || old.into_iter().any(|mutant| self.config.has(mutant)) {
                     row
                 } else {
                     row.again(node.issue())
@@ -202,6 +203,10 @@ impl Model {
         if !self.config.discard {
             return;
         }
+        if self.config.has(Mutant::DiscardUnheard) {
+            answers.got = self.all();
+        }
+        let ballot = self.ballot(&answers);
         for discard in discardable(&ballot, history) {
             for (_, order) in discard.rows {
                 let named = |row: &Row| row.order() == order_byte(order);
@@ -251,7 +256,8 @@ impl Model {
             if kind.reads() || state.starts[op] >= limit || refused {
                 continue;
             }
-            if fresh && !self.can_start(state, op) || touching && kind != Operation::Put {
+            let blind = kind == Operation::Put || self.config.has(Mutant::BlindCondition);
+            if fresh && !self.can_start(state, op) || touching && !blind {
                 continue;
             }
             let current = node.versions[0];
@@ -307,7 +313,8 @@ impl Model {
                 self.begin(&mut next, at);
                 out.push((Step::Refresh { node: at }, next));
             }
-            if kind.reads() && state.ops[op] == Progress::Invoked && node.waited & 1 << op != 0 {
+            let waited = node.waited & 1 << op != 0 || self.config.has(Mutant::ReadFromCache);
+            if kind.reads() && state.ops[op] == Progress::Invoked && waited {
                 let mut next = state.clone();
                 self.tell(&mut next, op, self.told(kind, &node.versions));
                 out.push((Step::AnswerRead { node: at, op }, next));

@@ -5,7 +5,7 @@ use quorum::{Touch, Want};
 use crate::config::Mutant;
 use crate::drive::Taken;
 use crate::model::{Model, Next, Step};
-use crate::row::Row;
+use crate::row::{Row, Rows, present};
 use crate::state::{Answers, Drive, Mode, Node, Phase, State};
 
 impl Model {
@@ -14,7 +14,10 @@ impl Model {
         self.learn(state, out);
         for drive in 0..self.drives() {
             match state.drives[drive].mode {
-                Mode::Voting => self.replace(state, drive, out),
+                Mode::Voting => {
+                    self.replace(state, drive, out);
+                    self.copy(state, drive, out);
+                }
                 Mode::Blank => self.admit(state, drive, out),
                 Mode::Joining => self.rebuild(state, drive, out),
             }
@@ -29,12 +32,18 @@ impl Model {
                 next.ledger.index += 1;
                 next.ledger.holder = u8::try_from(at).expect("two nodes");
                 let index = next.ledger.index;
+                let before = next.nodes[at];
                 next.nodes[at] = Node {
                     grant: index,
                     fence: index,
                     ..Node::default()
                 };
-                self.take_over(&mut next, at);
+                if self.config.has(Mutant::KeepDecision) && before.phase == Phase::Ready {
+                    (next.nodes[at].phase, next.nodes[at].versions) =
+                        (Phase::Ready, before.versions);
+                } else {
+                    self.take_over(&mut next, at);
+                }
                 out.push((Step::Grant { node: at }, next));
             }
             let node = &state.nodes[at];
@@ -99,6 +108,21 @@ impl Model {
         }
     }
 
+    /// The mutant of rule 11.
+    fn copy(&self, state: &State, drive: usize, out: &mut Next) {
+        if !self.config.has(Mutant::CopyUnfenced) {
+            return;
+        }
+        for row in state.drives.iter().flat_map(|from| present(&from.rows)) {
+            let mut next = state.clone();
+            let room = next.drives[drive].has_room(row);
+            if room && next.drives[drive].commit(row, &self.config) == Taken::Yes && next != *state
+            {
+                out.push((Step::Copy { drive }, next));
+            }
+        }
+    }
+
     fn admit(&self, state: &State, drive: usize, out: &mut Next) {
         let mut next = state.clone();
         next.drives[drive].mode = Mode::Joining;
@@ -123,8 +147,8 @@ impl Model {
                 continue;
             }
             let mut next = state.clone();
-            if membership > 0 && next.drives[from].raise(membership, &self.config) == Taken::Refused
-            {
+            let raises = membership > 0 && !self.config.has(Mutant::RebuildUnfenced);
+            if raises && next.drives[from].raise(membership, &self.config) == Taken::Refused {
                 // A newer holder has it already; what it holds is as good.
                 next.drives[from].fence = state.drives[from].fence;
             }
@@ -146,10 +170,14 @@ impl Model {
     fn rebuilt(&self, state: &State, drive: usize) -> Option<State> {
         let mut answers = state.rebuild;
         let own = &state.drives[drive];
-        self.note(&mut answers, drive, own, Want::All);
         let mut next = state.clone();
+        if self.config.has(Mutant::RebuildReplaces) {
+            next.drives[drive].rows = Rows::default();
+        } else {
+            self.note(&mut answers, drive, own, Want::All);
+        }
         if self.config.has(Mutant::RebuildFromOne) && state.rebuild.got != 0 {
-            let from = state.rebuild.rows.iter().flat_map(crate::row::present);
+            let from = state.rebuild.rows.iter().flat_map(present);
             let rows: Vec<Row> = from.collect();
             rows.into_iter().for_each(|row| {
                 next.drives[drive].commit(row, &self.config);

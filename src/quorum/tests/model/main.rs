@@ -5,7 +5,7 @@
 //!
 //! A run visits every state within its bound (or all there are) and checks that what clients are
 //! told is linearizable and that what they were told is durable is there. With a rule left out it
-//! must find the way to lose. `SARSEN_MODEL_STATES` raises the bound of the sound runs.
+//! must find the way to lose (`ways`). `SARSEN_MODEL_STATES` raises the bound of the sound runs.
 
 mod config;
 mod drive;
@@ -17,6 +17,7 @@ mod reader;
 mod row;
 mod search;
 mod state;
+mod ways;
 
 use std::time::Instant;
 
@@ -26,9 +27,9 @@ use model::Model;
 use search::{Outcome, Report, explore, wander};
 
 /// Three drives, k = 1, W = 2, R = 2.
-const THREE: Config = Config::PLAIN;
+pub(crate) const THREE: Config = Config::PLAIN;
 /// Four drives, k = 2, W = 3, R = 2.
-const FOUR: Config = Config {
+pub(crate) const FOUR: Config = Config {
     data: 2,
     parity: 2,
     ..THREE
@@ -43,7 +44,7 @@ const STATES_MAX: usize = 4_000_000;
     clippy::print_stdout,
     reason = "the states visited are part of the result"
 )]
-fn report(config: &Config, how: &str, report: &Report, start: Instant) {
+pub(crate) fn report(config: &Config, how: &str, report: &Report, start: Instant) {
     let outcome = match &report.outcome {
         Outcome::Exhausted => "exhausted".to_owned(),
         Outcome::Bounded => "nothing wrong".to_owned(),
@@ -105,7 +106,7 @@ fn bounded(config: Config) {
 }
 
 /// Finds what is lost without a rule.
-fn caught(mutant: Mutant, config: Config) {
+pub(crate) fn caught(mutant: Mutant, config: Config) {
     let config = Config {
         mutant: Some(mutant),
         ..config
@@ -370,215 +371,4 @@ fn histories_with_markers() {
         programs: &[&[Put, Put], &[Versions]],
         ..THREE
     });
-}
-
-#[test]
-fn way_01_raise_first_then_read_some_quorum() {
-    caught(
-        Mutant::RaiseThenRead,
-        Config {
-            programs: &[&[Put], &[PutIfAbsent]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_02_undo_below_k_shards() {
-    caught(
-        Mutant::UndoBelowData,
-        Config {
-            programs: &[&[Put], &[Get]],
-            ..FOUR
-        },
-    );
-}
-
-#[test]
-fn way_03_the_older_version_dropped_at_commit() {
-    caught(
-        Mutant::DropOlder,
-        Config {
-            wipes: 1,
-            epochs: 1,
-            programs: &[&[Put, Put]],
-            ..FOUR
-        },
-    );
-}
-
-#[test]
-fn way_04_an_older_version_on_w_drives() {
-    caught(
-        Mutant::OlderOnQuorum,
-        Config {
-            epochs: 1,
-            programs: &[&[Put, Put], &[Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_05_an_empty_drive_votes() {
-    caught(
-        Mutant::EmptyVotes,
-        Config {
-            wipes: 1,
-            epochs: 1,
-            programs: &[&[Put], &[Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_06_fences_from_peers() {
-    caught(
-        Mutant::FencesFromPeers,
-        Config {
-            wipes: 1,
-            programs: &[&[Put], &[PutIfAbsent]],
-            ..FOUR
-        },
-    );
-}
-
-#[test]
-fn way_07_no_new_membership_index() {
-    caught(
-        Mutant::NoMembershipIndex,
-        Config {
-            wipes: 1,
-            epochs: 1,
-            programs: &[&[Put], &[Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_08_a_tombstone_collected_in_its_own_epoch() {
-    caught(
-        Mutant::CollectInOwnEpoch,
-        Config {
-            epochs: 1,
-            programs: &[&[Put, Delete, Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_09_a_read_that_spans_a_collection() {
-    caught(
-        Mutant::NoReask,
-        Config {
-            settle: true,
-            stored: true,
-            programs: &[&[Put, Delete, Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_10_a_restart_within_an_epoch() {
-    caught(
-        Mutant::RestartInEpoch,
-        Config {
-            epochs: 1,
-            programs: &[&[Put, Put], &[Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_11_a_commit_given_up() {
-    let config = Config {
-        epochs: 1,
-        programs: &[&[Put], &[Get, PutIfAbsent]],
-        ..THREE
-    };
-    caught(Mutant::GiveUpKeepCache, config);
-    caught(Mutant::GiveUpTouchAgain, config);
-}
-
-#[test]
-fn way_12_answers_from_a_cache_and_commits_sent_twice() {
-    caught(
-        Mutant::RefuseFromCache,
-        Config {
-            programs: &[&[Put, Delete, PutIfAbsent]],
-            ..THREE
-        },
-    );
-    caught(
-        Mutant::CommitTwice,
-        Config {
-            epochs: 1,
-            programs: &[&[Put, Put], &[Get]],
-            ..THREE
-        },
-    );
-}
-
-#[test]
-fn way_14_what_is_finished_keeps_its_order() {
-    let config = Config {
-        mutant: Some(Mutant::FinishUnderOldOrder),
-        epochs: 3,
-        programs: &[&[Put], &[PutIfAbsent], &[Get, Get]],
-        ..THREE
-    };
-    let start = Instant::now();
-    let found = wander(&Model::new(config), 200_000);
-    report(&config, "walked", &found, start);
-    assert!(
-        matches!(found.outcome, Outcome::Wrong(..)),
-        "it was not caught"
-    );
-}
-
-#[test]
-fn every_other_rule_left_out_is_caught() {
-    let write = Config {
-        programs: &[&[Put], &[Get, PutIfAbsent]],
-        ..THREE
-    };
-    caught(Mutant::NoFence, write);
-    caught(Mutant::FenceForgotten, write);
-    let read = Config {
-        programs: &[&[Put], &[Get, Get]],
-        ..THREE
-    };
-    caught(Mutant::AdoptUnfinished, read);
-    caught(Mutant::AckEarly, read);
-    caught(Mutant::SettleEarly, read);
-    let delete = Config {
-        stored: true,
-        programs: &[&[Put, Delete, Get]],
-        ..THREE
-    };
-    caught(Mutant::CollectOnQuorum, delete);
-    let replaced = Config {
-        wipes: 1,
-        epochs: 1,
-        programs: &[&[Put], &[Get]],
-        ..THREE
-    };
-    caught(Mutant::KeepAcks, replaced);
-    caught(Mutant::JoiningVotes, replaced);
-    caught(Mutant::RebuildFromOne, replaced);
-    let programs: &[&[_]] = &[&[Put], &[Put], &[Versions, Versions]];
-    caught(
-        Mutant::NoPredecessor,
-        Config {
-            versioned: true,
-            epochs: 3,
-            programs,
-            ..THREE
-        },
-    );
 }

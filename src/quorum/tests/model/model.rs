@@ -14,6 +14,7 @@ pub(crate) enum Step {
     Grant { node: usize },
     Admit { drive: usize },
     Replace { drive: usize },
+    Copy { drive: usize },
     RebuildReads { drive: usize },
     RebuildDone { drive: usize },
     LearnMembership { node: usize },

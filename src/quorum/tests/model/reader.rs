@@ -52,6 +52,11 @@ impl Model {
     }
 
     fn read(&self, kind: Operation, answers: &Answers) -> Option<Told> {
+        let mut answers = *answers;
+        if self.config.has(Mutant::SilentIsAbsent) {
+            answers.got = self.all();
+        }
+        let answers = &answers;
         let ballot = self.ballot(answers);
         if kind == Operation::Versions {
             return match read_versions(&ballot) {
