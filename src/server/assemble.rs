@@ -150,6 +150,7 @@ fn start_upkeep(
     tokio::spawn(rebuild::watch(
         Arc::clone(formed),
         Arc::clone(ledger),
+        Arc::clone(store),
         Arc::clone(upkeep.stats()),
         upkeep.sound(),
     ));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drive::{Drive, LocalDrive, Standing};
 use futures_util::future::join_all;
 use ledger::{Command, Ledger};
-use store::Seat;
+use store::{Seat, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 use upkeep::UpkeepStats;
@@ -22,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn watch(
     formed: Arc<Formed>,
     ledger: Arc<Ledger>,
+    store: Arc<Store>,
     stats: Arc<UpkeepStats>,
     mut sound: watch::Receiver<Vec<Seat>>,
 ) {
@@ -34,23 +35,53 @@ pub(crate) async fn watch(
                     return;
                 }
                 let seats = sound.borrow_and_update().clone();
-                for drive in joining(&formed).filter(|drive| seats.contains(&store_seat(drive))) {
+                admit(&formed, &ledger, &store).await;
+                let found = |drive: &&Arc<LocalDrive>| seats.contains(&store_seat(drive, &ledger));
+                for drive in joining(&formed).filter(found) {
                     activate(&ledger, drive).await;
                 }
             }
             _ = ticks.tick() => {
                 join_all(formed.local.iter().map(|drive| drive.look())).await;
+                admit(&formed, &ledger, &store).await;
                 say(&formed, &stats, began);
             }
         }
     }
 }
 
-fn store_seat(drive: &LocalDrive) -> Seat {
+/// A drive's seat in the store's words, and the index under which it must have been rebuilt.
+fn store_seat(drive: &LocalDrive, ledger: &Ledger) -> Seat {
     let identity = drive.identity();
     Seat {
         set: usize::from(identity.set),
         place: usize::from(identity.place),
+        membership: ledger.view().membership(identity.pool, identity.set),
+    }
+}
+
+/// Admits the drives that began to join while the ledger had them vote: what they acknowledged
+/// before counts no more. A rebuild that began before is none.
+async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
+    for drive in joining(formed) {
+        let identity = drive.identity();
+        let (pool, set) = (identity.pool, identity.set);
+        let view = ledger.view();
+        let kept = view.seats.get(&(pool, set, identity.place));
+        if !kept.is_some_and(|kept| kept.votes) {
+            continue;
+        }
+        let seat = seat_of(identity);
+        tracing::warn!(
+            drive = seat.drive,
+            "a drive lost something: it is rebuilt before it votes"
+        );
+        match ledger.propose(Command::Admit { seat }).await {
+            Ok(_) => store.admit(usize::from(set), ledger.view().membership(pool, set)),
+            Err(error) => {
+                tracing::error!(drive = %identity.drive, %error, "a drive is not admitted again yet");
+            }
+        }
     }
 }
 

@@ -204,13 +204,27 @@ impl Flight {
                 Some((place, Ok(done))) => self.note(place, done),
                 Some((place, Err(drive::Error::Fenced { .. }))) => {
                     self.tally.failed(place);
-                    self.set.holder.depose(self.lease);
-                    self.depose();
-                    return Standing::Deposed;
+                    let Some(grown) = self.set.holder.refused(self.lease) else {
+                        self.depose();
+                        return Standing::Deposed;
+                    };
+                    self.begin_anew(grown);
                 }
                 Some((place, Err(error))) => self.refuse(place, &error),
                 None => return Standing::Short,
             }
+        }
+    }
+
+    /// Sends it to all drives under a higher fence. What was acknowledged under the older one counts
+    /// no more: the drive may have been replaced since (way 7).
+    fn begin_anew(&mut self, lease: Lease) {
+        self.lease = lease;
+        self.tally = Tally::new(&self.parcel.row.head, self.set.len());
+        self.answers = FuturesUnordered::new();
+        self.failed.clear();
+        for place in 0..self.set.len() {
+            self.send_to(place);
         }
     }
 

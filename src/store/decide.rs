@@ -82,8 +82,8 @@ pub(crate) async fn decide_with(
                 },
             )
             .await;
-        if touched.as_ref().err() == Some(&FENCED) {
-            set.holder.depose(lease);
+        if touched.as_ref().err() == Some(&FENCED) && set.holder.refused(lease).is_some() {
+            continue;
         }
         let (touch, asked) = touched?;
         match touch {

@@ -165,7 +165,7 @@ impl Patient<'_> {
             match answer {
                 Ok(rows) => set.count(&request, &mut asked, place, rows),
                 Err(drive::Error::Fenced { .. }) => {
-                    set.holder.depose(lease);
+                    set.holder.refused(lease);
                     return Err(FENCED);
                 }
                 // It has nothing to read there: that is no vote, but it gets a copy again.

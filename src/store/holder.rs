@@ -2,6 +2,7 @@
 //! what is settled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use drive::{Fence, Register, SettleMark};
 use parking_lot::Mutex;
@@ -35,8 +36,8 @@ struct Orders {
 /// The leases of this process on one set.
 pub(crate) struct Holder {
     slots: Vec<Mutex<Option<Orders>>>,
-    /// The set's membership index.
-    membership: Epoch,
+    /// The set's membership index, packed.
+    membership: AtomicU64,
     gates: Gates,
     dirty: Mutex<Vec<Slot>>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Holder {
 impl Holder {
     pub(crate) fn new(membership: Epoch) -> Self {
         Self {
-            membership,
+            membership: AtomicU64::new(membership.as_u64()),
             slots: (0..Slot::COUNT).map(|_| Mutex::new(None)).collect(),
             gates: Gates::new(),
             dirty: Mutex::new(Vec::new()),
@@ -65,8 +66,29 @@ impl Holder {
         }
     }
 
-    /// A drive refused the lease: somebody else holds the slot.
-    pub(crate) fn depose(&self, lease: Lease) {
+    /// The set's membership index: the newest admission of a drive.
+    pub(crate) fn membership(&self) -> Epoch {
+        Epoch::from_u64(self.membership.load(Ordering::SeqCst))
+    }
+
+    /// A drive took a seat: all that follows carries a fence of at least that (commit rule 10).
+    pub(crate) fn admit(&self, membership: Epoch) {
+        self.membership
+            .fetch_max(membership.as_u64(), Ordering::SeqCst);
+    }
+
+    /// A drive refused the lease. The same one under a higher fence, if a drive took a seat since;
+    /// else somebody else holds the slot.
+    pub(crate) fn refused(&self, lease: Lease) -> Option<Lease> {
+        let now = self.lease(lease.fence.slot).ok();
+        let grown = now.filter(|now| now.epoch == lease.epoch && now.fence != lease.fence);
+        if grown.is_none() {
+            self.depose(lease);
+        }
+        grown
+    }
+
+    fn depose(&self, lease: Lease) {
         let slot = lease.fence.slot;
         if let Some(held) = self.slots.get(slot.index()) {
             let mut held = held.lock();
@@ -84,7 +106,7 @@ impl Holder {
         let epoch = epoch.ok_or(Error::Unavailable("no lease on the key's slot"))?;
         let fence = Fence {
             slot,
-            epoch: epoch.max(self.membership),
+            epoch: epoch.max(self.membership()),
         };
         Ok(Lease { fence, epoch })
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use drive::{Register, RowsRequest, Settles, Space, Status, Want};
 use futures_util::future::join_all;
 use quorum::Places;
-use types::{BucketId, DeploymentId, Kind, ObjectKey, Order, Slot};
+use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
 
 use crate::error::Error;
 use crate::heal::{Depth, Healed, heal};
@@ -69,6 +69,9 @@ pub struct Seat {
     pub set: usize,
     /// The place in the set, from 0.
     pub place: usize,
+    /// The set's membership index that the walk began with: what it found is true of the drives that
+    /// were admitted by then.
+    pub membership: Epoch,
 }
 
 /// A walk over all sets.
@@ -91,6 +94,7 @@ struct Stage {
     union: Union,
     /// The leases under which the walk began; all drives refuse what is older.
     leases: Vec<Lease>,
+    membership: Epoch,
     /// The drives that refuse whatever is older than the leases of all slots.
     raised: Places,
     /// The drives that are not known to hold everything seen so far.
@@ -204,6 +208,7 @@ impl Walk {
     async fn enter(&mut self, set: &Arc<ErasureSet>) -> Stage {
         let begin = std::mem::take(&mut self.begin);
         let from_start = begin.is_empty();
+        let membership = set.holder.membership();
         let (leases, raised) = match self.depth {
             Depth::Rows => raise_all(set).await,
             Depth::Shards => (Vec::new(), Places::NONE),
@@ -211,6 +216,7 @@ impl Walk {
         Stage {
             union: Union::new(set, begin),
             leases,
+            membership,
             raised,
             lacking: Places::NONE,
             unclean: HashSet::new(),
@@ -254,6 +260,7 @@ impl Walk {
             let seat = |place| Seat {
                 set: self.set - 1,
                 place,
+                membership: stage.membership,
             };
             self.sound
                 .extend(heard.without(stage.lacking).iter().map(seat));

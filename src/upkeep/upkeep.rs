@@ -269,7 +269,12 @@ mod tests {
         twins[1].fail(Fault::Joining);
         seconds(10).await;
         assert!(upkeep.stats().recounts() > before);
-        assert!(upkeep.sound().borrow().contains(&Seat { set: 0, place: 1 }));
+        let seat = Seat {
+            set: 0,
+            place: 1,
+            membership: Epoch::default(),
+        };
+        assert!(upkeep.sound().borrow().contains(&seat));
         assert!(is_whole(&store).await);
     }
 

@@ -2,6 +2,7 @@
 
 use drive::{Fault, Twin};
 use store::{Census, Depth, Error, Store, Versioning};
+use types::Epoch;
 
 use crate::rig::{
     Rig, calm, content, delete, delete_version, find, flip, get, heads, identity, names, put,
@@ -114,6 +115,36 @@ async fn a_drive_is_rebuilt_with_another_away_and_from_a_read_quorum_at_least() 
     calm().await;
     rig.twins[0].fail(Fault::Offline);
     check(&store).await;
+}
+
+/// Way 7. A drive acknowledges a commit, loses everything, and is rebuilt from two that the commit
+/// has not reached yet. Without a new membership index the old acknowledgement and a late one make
+/// W, and the write is gone.
+#[tokio::test(start_paused = true)]
+async fn what_a_drive_acknowledged_before_it_was_admitted_does_not_count() {
+    for admitted in [false, true] {
+        let rig = Rig::new(1, 2);
+        let store = rig.store(1);
+        let late = &rig.twins[1..];
+        late.iter().for_each(|twin| twin.fail(Fault::LateCommits));
+        let task_store = store.clone();
+        let writing = tokio::spawn(async move { put(&task_store, "k", b"x").await });
+        calm().await;
+        assert_eq!(heads(&rig.twins[0], "k").await.len(), 1);
+        rig.twins[0].wipe();
+        rig.twins[0].fail(Fault::Joining);
+        if admitted {
+            store.admit(0, Epoch::new(0, 2));
+        }
+        assert!(sound(&store).await.contains(&0), "rebuilt");
+        rig.twins[0].mend(Fault::Joining);
+        late[0].mend(Fault::LateCommits);
+        writing.await.unwrap();
+        late[0].fail(Fault::Offline);
+        let read = get(&store, "k").await;
+        let lost = read == Err(Error::NoSuchKey);
+        assert!(lost != admitted, "{admitted}: {read:?}");
+    }
 }
 
 /// What only a drive that is away could decide keeps a drive from voting. Fails if a key that
