@@ -7,7 +7,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 use proptest::{collection, option, prop_oneof, sample};
 use store::{ListRequest, Listed, Store};
 
-use crate::rig::{Rig, delete, list_of, put};
+use crate::rig::{Rig, delete, in_paused_time, list_of, put};
 
 type Model = BTreeMap<String, u64>;
 
@@ -145,12 +145,7 @@ proptest! {
         steps in steps(),
         requests in collection::vec(requests(), 1..12),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(play(steps, requests));
+        in_paused_time(play(steps, requests));
     }
 }
 

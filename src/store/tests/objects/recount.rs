@@ -1,5 +1,7 @@
 //! Recount and scrub: everything whole again, and "healed" only when it is.
 
+use std::sync::Arc;
+
 use drive::{Fault, Twin};
 use store::{Census, Depth, Error, Store, Versioning};
 use types::Epoch;
@@ -32,6 +34,16 @@ async fn fill(store: &Store) {
     marker.unwrap();
     put(store, "gone", b"gone").await;
     delete(store, "gone").await.unwrap();
+}
+
+/// A full store whose second drive was replaced, and joins.
+async fn full_with_one_joining(rig: &Rig) -> Arc<Store> {
+    let store = rig.store(1);
+    fill(&store).await;
+    calm().await;
+    rig.twins[1].wipe();
+    rig.twins[1].fail(Fault::Joining);
+    store
 }
 
 async fn check(store: &Store) {
@@ -74,11 +86,7 @@ async fn a_drive_that_was_away_gets_everything_and_only_a_second_count_says_heal
 #[tokio::test(start_paused = true)]
 async fn a_wiped_drive_is_rebuilt_while_it_joins() {
     let rig = Rig::new(2, 2);
-    let store = rig.store(1);
-    fill(&store).await;
-    calm().await;
-    rig.twins[1].wipe();
-    rig.twins[1].fail(Fault::Joining);
+    let store = full_with_one_joining(&rig).await;
     let first = walk(&store, Depth::Rows).await;
     assert!(first.complete && first.unhealed == 0 && first.repaired > 10);
     assert!(walk(&store, Depth::Rows).await.is_healed());
@@ -101,11 +109,7 @@ async fn sound(store: &Store) -> Vec<usize> {
 #[tokio::test(start_paused = true)]
 async fn a_drive_is_rebuilt_with_another_away_and_from_a_read_quorum_at_least() {
     let rig = Rig::new(2, 2);
-    let store = rig.store(1);
-    fill(&store).await;
-    calm().await;
-    rig.twins[1].wipe();
-    rig.twins[1].fail(Fault::Joining);
+    let store = full_with_one_joining(&rig).await;
     rig.twins[3].fail(Fault::Offline);
     assert_eq!(sound(&store).await, [0, 1, 2]);
     rig.twins[2].fail(Fault::Offline);
@@ -152,11 +156,7 @@ async fn what_a_drive_acknowledged_before_it_was_admitted_does_not_count() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_decided_keeps_a_drive_joining() {
     let rig = Rig::new(2, 2);
-    let older = rig.store(1);
-    fill(&older).await;
-    calm().await;
-    rig.twins[1].wipe();
-    rig.twins[1].fail(Fault::Joining);
+    let older = full_with_one_joining(&rig).await;
     // A write that reaches one drive only.
     let others = |act: fn(&Twin)| [0, 1, 3].iter().for_each(|place| act(&rig.twins[*place]));
     others(|twin| twin.fail(Fault::Stall));

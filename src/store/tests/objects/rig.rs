@@ -246,6 +246,15 @@ pub(crate) async fn names(store: &Store) -> Vec<String> {
     names.collect()
 }
 
+/// Runs a property's case as `start_paused` does for a test.
+pub(crate) fn in_paused_time(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(case);
+}
+
 /// Long enough for every settle and late answer.
 pub(crate) async fn calm() {
     tokio::time::sleep(Duration::from_secs(2)).await;

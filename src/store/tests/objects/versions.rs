@@ -8,7 +8,9 @@ use proptest::{collection, option, prop_oneof, sample};
 use store::{Error, ListedVersion, Put, Store, Versioning, VersionsRequest};
 use types::VersionId;
 
-use crate::rig::{Rig, calm, content, delete_version, get, list_of, put, put_of, try_put, version};
+use crate::rig::{
+    Rig, calm, content, delete_version, get, in_paused_time, list_of, put, put_of, try_put, version,
+};
 
 /// A version as the model knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,12 +252,7 @@ proptest! {
         steps in steps(),
         requests in collection::vec(requests(), 1..8),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(play(steps, requests));
+        in_paused_time(play(steps, requests));
     }
 }
 
