@@ -200,6 +200,7 @@ impl Patient<'_> {
                 healed.whole += u64::from(mended.whole);
                 healed.lost += u64::from(mended.lost);
                 repaired += mended.repaired;
+                healed.lacking = healed.lacking.or(mended.lacking);
                 continue;
             }
             let shards = self.shards(&version.head, asked).await?;

@@ -1,7 +1,7 @@
 //! Healing a version that is made of parts. Each part was committed on its own, perhaps under
 //! another code than the next, and lacks something elsewhere than the next.
 
-use quorum::{Decided, HealPlan, Places};
+use quorum::{Decided, HealPlan, Places, Shard};
 use types::Placed;
 
 use crate::commit::{InFlight, Parcel};
@@ -20,6 +20,8 @@ pub(crate) struct Mended {
     pub(crate) lost: bool,
     /// Copies written again.
     pub(crate) repaired: u64,
+    /// The drives that lack the row, or what could be had of its parts.
+    pub(crate) lacking: Places,
 }
 
 impl Patient<'_> {
@@ -39,11 +41,15 @@ impl Patient<'_> {
             whole: plan == HealPlan::Whole,
             lost: false,
             repaired: 0,
+            lacking: Places::NONE,
         };
-        let mut ready = Places::NONE;
-        if let HealPlan::Repair { stale, .. } = plan {
-            ready = stale;
-        }
+        let rowless = match plan {
+            HealPlan::Repair { stale, .. } => stale,
+            _ => Places::NONE,
+        };
+        let mut ready = rowless;
+        // A drive that gets the row while it lacks a part would look whole to the next recount.
+        let mut short = Places::NONE;
         let files = properties.extents.iter();
         for extent in files.filter(|extent| extent.placed == Placed::File) {
             let state = self.file_shards(extent, asked).await;
@@ -51,13 +57,23 @@ impl Patient<'_> {
             mended.whole &= plan == HealPlan::Whole;
             match plan {
                 HealPlan::Repair { sources, stale } => {
+                    mended.lacking = mended.lacking.or(stale);
                     let done = rewrite_file(set, whose, extent, sources, stale).await?;
                     ready = ready.or(done);
+                    short = short.or(stale.without(done));
                 }
                 HealPlan::Unrecoverable { .. } => mended.lost = true,
-                HealPlan::Whole | HealPlan::Wait { .. } => {}
+                HealPlan::Wait { unknown } => {
+                    let good = state.iter().enumerate();
+                    let good = good.filter(|(_, state)| **state == Shard::Good);
+                    let known = unknown.or(good.map(|(place, _)| place).collect());
+                    short = short.or(Places::all(set.len()).without(known));
+                }
+                HealPlan::Whole => {}
             }
         }
+        mended.lacking = mended.lacking.or(rowless).or(short);
+        let ready = ready.without(rowless.and(short));
         if ready != Places::NONE {
             let parcel = Parcel {
                 register: std::sync::Arc::clone(&whose.register),

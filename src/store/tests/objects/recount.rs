@@ -11,6 +11,8 @@ use crate::rig::{
     put_new, put_of, register, try_put,
 };
 
+use crate::uploads::{complete, create, part};
+
 const SIZES: [usize; 4] = [0, 4 << 10, 200 << 10, (2 << 20) + 5];
 
 pub(crate) async fn walk(store: &Store, depth: Depth) -> Census {
@@ -149,6 +151,32 @@ async fn what_a_drive_acknowledged_before_it_was_admitted_does_not_count() {
         let lost = read == Err(Error::NoSuchKey);
         assert!(lost != admitted, "{admitted}: {read:?}");
     }
+}
+
+/// Fails if a drive gets the row of an object whose part cannot be brought yet: it would vote, and
+/// the next recount would find all rows alike and call the object healed.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_cannot_be_had_yet_keeps_a_drive_joining() {
+    let rig = Rig::new(2, 2);
+    let store = rig.store(1);
+    let id = create(&store, "k").await.unwrap();
+    rig.twins[2].fail(Fault::Offline);
+    let named = vec![part(&store, "k", id, 1, &content(3_000, 1)).await];
+    rig.twins[2].mend(Fault::Offline);
+    complete(&store, "k", id, named).await.unwrap();
+    calm().await;
+    // What was noted for heal is lost with the process.
+    let store = rig.store(2);
+    rig.twins[1].wipe();
+    rig.twins[1].fail(Fault::Joining);
+    rig.twins[3].fail(Fault::Offline);
+    let found = sound(&store).await;
+    assert!(!found.contains(&1), "one shard of two: {found:?}");
+    rig.twins[3].mend(Fault::Offline);
+    walk(&store, Depth::Rows).await;
+    assert!(sound(&store).await.contains(&1));
+    assert!(walk(&store, Depth::Shards).await.is_healed());
+    assert_eq!(get(&store, "k").await, Ok(content(3_000, 1)));
 }
 
 /// What only a drive that is away could decide keeps a drive from voting. Fails if a key that
