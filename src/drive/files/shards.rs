@@ -27,6 +27,8 @@ use crate::register::Register;
 
 /// Descriptors kept open for reading, per drive.
 const OPEN_FILES_MAX: usize = 256;
+/// How long one is kept open at most, so that its header is read again now and then.
+const OPEN_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// The shard files of one drive. All methods block as long as the disk does.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl ShardFiles {
             identity: root.formatted().identity.clone(),
             shards,
             tmp,
-            open_files: OpenFiles::new(OPEN_FILES_MAX),
+            open_files: OpenFiles::new(OPEN_FILES_MAX, OPEN_AGE_MAX),
             sync_failed: AtomicBool::new(false),
             failpoints: Failpoints::default(),
             waiting: Mutex::default(),
