@@ -159,7 +159,8 @@ pub struct RowAnswer {
     /// Whether the drive knows that it is on W drives.
     pub settled: bool,
     /// Files and tail; present for the newest row that is an object or marker (the likely
-    /// answer) and for `Want::Exact`, `Want::All`.
+    /// answer) and for `Want::Exact`, `Want::All`. Of a whole history (`Want::All`) a row that is
+    /// damaged is shown by its head alone; else one damaged row fails the request.
     pub row: Option<Arc<Row>>,
     /// The frame of an inline row; present when `row` is. Not verified: the reader does that.
     pub inline: Option<Bytes>,

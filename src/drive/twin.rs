@@ -152,10 +152,16 @@ impl Twin {
         self.state.lock().disk.files()
     }
 
-    /// Makes a row unreadable: reads and scans that need it fail with [`Error::Corrupt`] until it
-    /// is committed again. `false` if there is no such row.
+    /// Damages a row in the index: reads and scans that need it fail with [`Error::Corrupt`] until
+    /// it is committed again. `false` if there is no such row.
     pub fn damage_row(&self, register: &Register, born: Order, order: Order) -> bool {
         self.state.lock().disk.damage_row(register, born, order)
+    }
+
+    /// Flips a bit of a row in the log, of which the index still tells the head: reads that need
+    /// more fail with [`Error::Corrupt`], until it is committed again. `false` if there is none.
+    pub fn flip_row(&self, register: &Register, born: Order, order: Order) -> bool {
+        self.state.lock().disk.flip_row(register, born, order)
     }
 
     /// Flips a bit in byte `at` of a row's inline frame; `false` if there is none.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use drive::{Discard, Fence, Register, RowsRequest, Space, Want};
+use drive::{Discard, Fence, Register, Rows, RowsRequest, Space, Want};
 use futures_util::future::join_all;
 use quorum::{Ballot, Decided, HealPlan, History, Places, Shard, Touch};
 use types::{Head, Kind, Order, Placed, Slot};
@@ -120,12 +120,17 @@ pub(crate) async fn heal(
     Ok(healed)
 }
 
+/// Whether a drive could read all that it holds of a register.
+fn is_whole(rows: &Rows) -> bool {
+    rows.iter().all(|answer| answer.row.is_some())
+}
+
 impl Patient<'_> {
     /// Looks, and does what is most urgent. Says whether something was done.
     async fn round(&self, healed: &mut Healed) -> Result<bool, Error> {
         let slot = self.whose.slot;
         let lease = self.set.holder.lease(slot)?;
-        let asked = self.ask_all(lease).await?;
+        let mut asked = self.ask_all(lease).await?;
         let history = match quorum::first_touch(&asked.ballot, quorum::Want::All) {
             Touch::Decided(history) => history,
             Touch::Finish { head, holders } => {
@@ -141,10 +146,28 @@ impl Patient<'_> {
                 return Err(Error::Unavailable("too few drives answer"));
             }
         };
+        let told = asked.ballot.clone();
+        self.leave_out_damaged(&mut asked);
         if self.repair(lease, &asked, &history, healed).await? {
             return Ok(true);
         }
-        self.discard(lease, &asked, &history, healed).await
+        self.discard(lease, &told, &history, healed).await
+    }
+
+    /// Takes out of the answers the rows of which a drive has no more than the head: it told that
+    /// they were committed there, and lacks them all the same.
+    fn leave_out_damaged(&self, asked: &mut Asked) {
+        for (place, rows) in asked.rows.iter().enumerate() {
+            let Some(rows) = rows.as_ref().filter(|rows| !is_whole(rows)) else {
+                continue;
+            };
+            let register = &self.whose.register;
+            tracing::warn!(place, ?register, "damaged row");
+            let whole = rows.iter().filter(|answer| answer.row.is_some());
+            let whole = whole.cloned().collect();
+            let sightings = self.set.sightings(self.whose.slot, &whole);
+            asked.ballot.joining(place, sightings);
+        }
     }
 
     /// Raises and reads everything on every drive.
@@ -235,7 +258,10 @@ impl Patient<'_> {
         healed.repaired += repaired;
         (0..repaired).for_each(|_| self.set.counters.repair());
         let heard = asked.ballot.answered().len() == self.set.len();
-        let all_read = asked.rows.iter().all(Option::is_some);
+        let all_read = asked
+            .rows
+            .iter()
+            .all(|rows| rows.as_ref().is_some_and(is_whole));
         healed.clean = heard && all_read && healed.whole == healed.rows && history.void.is_empty();
         Ok(repaired > 0)
     }
@@ -244,15 +270,14 @@ impl Patient<'_> {
     async fn discard(
         &self,
         lease: Lease,
-        asked: &Asked,
+        told: &Ballot,
         history: &History,
         healed: &mut Healed,
     ) -> Result<bool, Error> {
         // The bytes of parts may live on in an object: who completes or aborts removes parts.
         if self.whose.register.space() != Space::Parts {
             let all: Vec<usize> = (0..self.set.len()).collect();
-            let collectable =
-                |version: &Decided| quorum::may_collect(&asked.ballot, version, lease.epoch);
+            let collectable = |version: &Decided| quorum::may_collect(told, version, lease.epoch);
             let gone: Vec<_> = history.versions.iter().filter_map(collectable).collect();
             if !gone.is_empty() {
                 let done = self.discard_on(lease.fence, &all, &gone.concat()).await == all.len();
@@ -262,7 +287,7 @@ impl Patient<'_> {
             }
         }
         let mut discarded = 0;
-        for it in quorum::discardable(&asked.ballot, history) {
+        for it in quorum::discardable(told, history) {
             let done = self.discard_on(lease.fence, &[it.place], &it.rows).await;
             discarded += done * it.rows.len();
         }

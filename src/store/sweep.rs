@@ -107,6 +107,10 @@ async fn listed_by(
     let mut files = Vec::new();
     for rows in raise_all(set, object, slot).await? {
         let rows = rows.ok_or(Error::Unavailable("not all drives answer"))?;
+        // A damaged row could list any of them.
+        if rows.iter().any(|answer| answer.row.is_none()) {
+            return Err(Error::Damaged);
+        }
         let listed = rows.iter().filter_map(|answer| answer.row.as_ref());
         files.extend(listed.flat_map(|row| row.files.iter().copied()));
     }

@@ -99,7 +99,7 @@ impl Shared {
                 Err(Refusal::Moved | Refusal::NotNow) => {}
             }
         }
-        Err(self.count(Error::Corrupt("row lies in a segment that is gone")))
+        Err(Error::Timeout)
     }
 
     /// Reads rows if that takes no disk: `None` if it does, or is not sure.
@@ -168,7 +168,7 @@ impl Shared {
         for (at, value) in found.iter().enumerate() {
             let whole = matches!(request.want, Want::All | Want::Exact(..)) || likely == Some(at);
             let (row, inline) = match whole {
-                true => self.read_row(register, value, access)?,
+                true => self.row_or_gap(request, value, access)?,
                 false => (None, None),
             };
             let settled = self.covers(value.slot, value.head.order);
@@ -180,6 +180,41 @@ impl Shared {
             });
         }
         Ok(rows)
+    }
+
+    /// A row, or nothing where a whole history is wanted and the row is damaged: the index tells
+    /// all the same that it is one of this drive's.
+    fn row_or_gap(
+        &self,
+        request: &RowsRequest,
+        value: &Value,
+        access: Access,
+    ) -> Result<Found, Refusal> {
+        let register = request.register.as_bytes();
+        let read = match self.read_row(register, value, access) {
+            Err(Refusal::Moved) if self.is_there(register, value)? => {
+                Err(Error::Corrupt("row lies in a segment that is gone").into())
+            }
+            read => read,
+        };
+        match read {
+            Err(Refusal::Failed(error @ Error::Corrupt(_))) if request.want == Want::All => {
+                self.count(error);
+                Ok((None, None))
+            }
+            read => read,
+        }
+    }
+
+    /// Whether the index leads to the same place still.
+    fn is_there(&self, register: &[u8], value: &Value) -> Result<bool, Error> {
+        let (hash, mut there) = (self.seal.register_hash(register), false);
+        self.tree()
+            .rows(register, hash, Access::Point, |_, current| {
+                there |= current.at == value.at;
+                !there
+            })?;
+        Ok(there)
     }
 
     fn read_row(&self, register: &[u8], value: &Value, access: Access) -> Result<Found, Refusal> {

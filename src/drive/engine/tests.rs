@@ -97,13 +97,21 @@ pub(super) async fn put(drive: &LocalDrive, key: &str, sequence: u64, len: usize
 }
 
 pub(super) async fn try_rows(drive: &LocalDrive, key: &str) -> Result<Vec<RowAnswer>, Error> {
+    want(drive, key, Want::All).await
+}
+
+pub(super) async fn want(
+    drive: &LocalDrive,
+    key: &str,
+    want: Want,
+) -> Result<Vec<RowAnswer>, Error> {
     let (register, slot) = (register(key), Slot::new(SLOT));
     drive
         .rows(RowsRequest {
             raise: None,
             slot,
             register,
-            want: Want::All,
+            want,
         })
         .await
 }

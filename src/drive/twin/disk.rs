@@ -21,7 +21,10 @@ struct Stored {
     row: Arc<Row>,
     inline: Option<Bytes>,
     slot: Slot,
+    /// In the index.
     damaged: bool,
+    /// In the log.
+    flipped: bool,
 }
 
 /// The rows of one register; never empty.
@@ -98,6 +101,7 @@ impl Disk {
             inline,
             slot: fence.slot,
             damaged: false,
+            flipped: false,
         };
         let shelf = self.shelves.entry(register.as_bytes().to_vec());
         let shelf = shelf.or_insert_with(|| Shelf {
@@ -127,15 +131,22 @@ impl Disk {
             .iter()
             .position(|stored| stored.row.head.kind != Kind::Tombstone);
         let answer = |(at, stored): (usize, &&Stored)| {
-            let whole = matches!(request.want, Want::All | Want::Exact(..)) || likely == Some(at);
-            RowAnswer {
+            let mut whole =
+                matches!(request.want, Want::All | Want::Exact(..)) || likely == Some(at);
+            if whole && stored.flipped {
+                if request.want != Want::All {
+                    return Err(Error::Corrupt("row has a wrong hash"));
+                }
+                whole = false;
+            }
+            Ok(RowAnswer {
                 head: stored.row.head,
                 settled: self.settled(request.slot, stored),
                 row: whole.then(|| Arc::clone(&stored.row)),
                 inline: stored.inline.clone().filter(|_| whole),
-            }
+            })
         };
-        Ok(wanted.iter().enumerate().map(answer).collect())
+        wanted.iter().enumerate().map(answer).collect()
     }
 
     pub(super) fn scan(&self, scan: &Scan) -> Result<ScanPage, Error> {
@@ -284,6 +295,12 @@ impl Disk {
     pub(super) fn damage_row(&mut self, register: &Register, born: Order, order: Order) -> bool {
         let stored = self.stored(register, born, order);
         stored.map(|stored| stored.damaged = true).is_some()
+    }
+
+    /// Flips a bit of a row in the log; `false` if there is none.
+    pub(super) fn flip_row(&mut self, register: &Register, born: Order, order: Order) -> bool {
+        let stored = self.stored(register, born, order);
+        stored.map(|stored| stored.flipped = true).is_some()
     }
 
     /// Flips a bit of a row's inline frame; `false` if there is none.

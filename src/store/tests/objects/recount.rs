@@ -334,6 +334,39 @@ async fn damaged_rows_are_found_read_around_and_written_again() {
     }
 }
 
+/// Fails if one damaged row of a history makes a drive speechless about all of it: then the newest
+/// is written again for ever, and what it replaced stays.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_history_is_written_again_and_what_it_replaced_goes() {
+    let rig = Rig::new(2, 2);
+    let store = rig.store(1);
+    put(&store, "k", b"first").await;
+    put(&store, "k", b"second").await;
+    put(&store, "gone", b"gone").await;
+    delete(&store, "gone").await.unwrap();
+    let twin = &rig.twins[1];
+    twin.fail(Fault::Joining);
+    for name in ["k", "gone"] {
+        let held = heads(twin, name).await;
+        assert_eq!(held.len(), 2, "not settled yet");
+        for head in held {
+            assert!(twin.flip_row(&register(name), head.born, head.order));
+        }
+    }
+    let first = walk(&store, Depth::Shards).await;
+    assert_eq!((first.repaired, first.unhealed), (2, 0), "{first:?}");
+    assert!(walk(&store, Depth::Shards).await.is_healed());
+    for name in ["k", "gone"] {
+        assert_eq!(heads(twin, name).await.len(), 1);
+    }
+    twin.mend(Fault::Joining);
+    rig.twins[2..]
+        .iter()
+        .for_each(|twin| twin.fail(Fault::Offline));
+    assert_eq!(get(&store, "k").await, Ok(b"second".to_vec()));
+    assert_eq!(get(&store, "gone").await, Err(Error::NoSuchKey));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_scrub_repairs_every_flip_in_place() {
     for (data, parity) in [(1, 1), (2, 2), (4, 2)] {
