@@ -151,6 +151,35 @@ fn a_flipped_byte_before_a_later_batch_is_damage() {
     }
 }
 
+/// Fails if a header that was damaged once is met again, or takes the rows of its segment along.
+#[test]
+fn a_damaged_header_is_left_behind_and_the_rows_of_its_segment_are_read_on() {
+    for id in 1..=3 {
+        let scratch = formatted();
+        let drive = opened(scratch.path());
+        runtime().block_on(async { put(&drive, "flushed", 1, 50).await });
+        drive.close();
+        drop(drive);
+        let log = segment(&scratch, id);
+        let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        file.write_all_at(&[9], 30).unwrap();
+        let drive = opened(scratch.path());
+        assert_eq!(drive.status(), Status::Joining, "segment {id}");
+        runtime().block_on(async {
+            assert_eq!(sequences(&drive, "flushed").await, [1], "segment {id}");
+            put(&drive, "new", 2, 50).await;
+            drive.set_standing(Standing::Voting).await.unwrap();
+        });
+        drop(drive);
+        let drive = opened(scratch.path());
+        assert_eq!(drive.status(), Status::Online, "segment {id}, again");
+        runtime().block_on(async {
+            assert_eq!(sequences(&drive, "flushed").await, [1], "segment {id}");
+            assert_eq!(sequences(&drive, "new").await, [2], "segment {id}");
+        });
+    }
+}
+
 #[test]
 fn a_lost_segment_or_manifest_is_damage() {
     let (scratch, log, _) = five_batches();

@@ -114,6 +114,7 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     }
     let end = replayed.end;
     let active = finish_log(&segments, replayed, writable).map_err(io)?;
+    keep_readable(&segments, &manifest, &ids).map_err(io)?;
     state.count_live(&segments);
     let shared =
         Arc::new(state.shared(expected, options, root, shards, segments, opened_runs, end));
@@ -217,6 +218,18 @@ fn open_segments(
         }
     }
     Ok(ids.iter().copied().filter(|id| *id >= begin).collect())
+}
+
+/// Rows are read on from a segment that the manifest lists, though its header is damaged.
+fn keep_readable(segments: &Segments, manifest: &Manifest, tail: &[u64]) -> io::Result<()> {
+    let listed = manifest.segments.iter();
+    for state in listed.filter(|state| tail.contains(&state.id)) {
+        if segments.find(state.id).is_none() {
+            // What is live in it is counted with the tail.
+            segments.open_sealed(state.id, 0, state.used, state.last)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes durable what the tail holds, and readies the segment that the next batch goes to;

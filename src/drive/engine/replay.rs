@@ -52,9 +52,13 @@ pub(super) fn replay(
     for id in ids.iter().copied().filter(|id| *id >= from.segment) {
         let Some(segment) = segments.open_segment(id, writable)? else {
             // An unreadable header in front of batches is damage; a spare's is none, but which
-            // of the two it was cannot be told.
+            // of the two it was cannot be told. The log goes on behind it, so that the next start
+            // does not meet it again.
             out.damage = out.damage.or(Some("a segment's header is damaged"));
             expected = id + 1;
+            segments.skip(id);
+            let before = out.active.take().into_iter().chain(out.spares.drain(..));
+            before.for_each(|before| segments.insert(before));
             continue;
         };
         if id != expected {

@@ -250,10 +250,14 @@ impl Segments {
 
     /// Takes a segment among those in use.
     pub(super) fn insert(&self, segment: Arc<Segment>) {
-        let mut spares = self.spares.lock();
-        spares.next_id = spares.next_id.max(segment.id + 1);
-        drop(spares);
+        self.skip(segment.id);
         self.in_use.write().insert(segment.id, segment);
+    }
+
+    /// Makes sure that no new segment gets this number.
+    pub(super) fn skip(&self, id: u64) {
+        let mut spares = self.spares.lock();
+        spares.next_id = spares.next_id.max(id + 1);
     }
 
     /// The segment of that number, if it is in use.
@@ -346,9 +350,8 @@ impl Segments {
 
     /// Takes a segment that holds no batch among the prepared ones. They must come in order.
     pub(super) fn adopt_spare(&self, segment: Arc<Segment>) {
-        let mut spares = self.spares.lock();
-        spares.next_id = spares.next_id.max(segment.id + 1);
-        spares.ready.push_back(segment);
+        self.skip(segment.id);
+        self.spares.lock().ready.push_back(segment);
     }
 
     /// The length that new segments get.
