@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
+use rustix::fs::FallocateFlags;
 
 use super::batch::{self, ALIGN, HEADER_LEN};
 use super::segment::file_name;
@@ -149,6 +150,26 @@ fn a_flipped_byte_before_a_later_batch_is_damage() {
             restore(&scratch, &kept);
         }
     }
+}
+
+/// Fails if the search for a later batch ends at a hole.
+#[test]
+fn a_batch_behind_a_hole_is_found() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        put(&drive, "long", 1, 5 << 20).await;
+        put(&drive, "behind", 2, 50).await;
+    });
+    drop(drive);
+    let log = segment(&scratch, 1);
+    let (from, to) = batches(&log)[0];
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(&file, punch, from as u64, (to - from) as u64).unwrap();
+    let drive = opened(scratch.path());
+    assert_eq!(drive.status(), Status::Joining);
+    runtime().block_on(async { assert_eq!(sequences(&drive, "behind").await, [2]) });
 }
 
 /// Fails if a header that was damaged once is met again, or takes the rows of its segment along.

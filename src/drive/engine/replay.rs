@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use types::DriveId;
 
 use super::batch::{self, ALIGN, Batch, HEADER_LEN};
@@ -190,6 +192,12 @@ impl<'s> Reader<'s> {
         let end = at.saturating_add(LOOK_AHEAD).min(self.segment.len);
         let mut at = at + ALIGN as u64;
         while at < end {
+            if at >= self.window_at + self.window.len() as u64 {
+                match next_data(&self.segment.file, at)? {
+                    Some(data) => at = at.max(data / ALIGN as u64 * ALIGN as u64),
+                    None => return Ok(None),
+                }
+            }
             let due = self
                 .header(at)?
                 .is_some_and(|(header, _)| header.number >= number);
@@ -214,6 +222,18 @@ impl<'s> Reader<'s> {
         }
         let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
         Ok(self.window.get(from..from + len))
+    }
+}
+
+/// Where the next bytes lie that were ever written, from `at` on: most of a prepared segment is a
+/// hole, and a start need not read through it.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => Ok(Some(data)),
+        Err(Errno::NXIO) => Ok(None),
+        // A file system that does not tell.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(at)),
+        Err(error) => Err(error.into()),
     }
 }
 
