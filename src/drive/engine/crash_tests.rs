@@ -384,6 +384,46 @@ fn overwrites_give_their_space_back() {
     check(&opened(scratch.path()));
 }
 
+/// Fails if one flip keeps a whole segment's space for ever, or takes a row that is still good.
+#[test]
+fn a_damaged_segment_is_collected_once_what_was_damaged_is_healed() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    let runtime = runtime();
+    runtime.block_on(async {
+        for sequence in 1..=700 {
+            let (key, len) = match sequence {
+                1 | 2 => (format!("stays {sequence}"), 5_000),
+                _ => ("key".to_owned(), 100_000),
+            };
+            put(&drive, &key, sequence, len).await;
+            settle(&drive, sequence);
+        }
+    });
+    let log = segment(&scratch, 1);
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    let (from, _) = batches(&log)[0];
+    // In the row, which is then damaged too.
+    file.write_all_at(&[9], from as u64 + HEADER_LEN as u64 + 100)
+        .unwrap();
+    for _ in 0..3 {
+        drive.flush();
+        runtime.block_on(put(&drive, "more", 5000, 10));
+    }
+    drive.tidy();
+    assert!(log.exists(), "a row in it is damaged");
+    runtime.block_on(async {
+        assert_eq!(sequences(&drive, "stays 2").await, [2]);
+        put(&drive, "stays 1", 1, 5_000).await;
+    });
+    drive.tidy();
+    assert!(!log.exists(), "nothing in it is needed");
+    runtime.block_on(async {
+        assert_eq!(sequences(&drive, "stays 1").await, [1]);
+        assert_eq!(sequences(&drive, "stays 2").await, [2]);
+    });
+}
+
 #[test]
 fn a_damaged_drive_is_rebuilt_and_votes_again() {
     let (scratch, log, found) = five_batches();

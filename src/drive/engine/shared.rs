@@ -170,6 +170,11 @@ impl RowBytes {
         RowEntry::verify(&self.bytes, self.at, key).ok_or(Error::Corrupt("row has a wrong hash"))
     }
 
+    /// All of its bytes, given away.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// The bytes behind the row's part, given away.
     pub(super) fn into_frame(self) -> bytes::Bytes {
         let row_len = usize::try_from(self.at.row_len).unwrap_or(usize::MAX);

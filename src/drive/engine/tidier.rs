@@ -12,11 +12,12 @@ use types::{Order, Slot, VersionId};
 use super::entry::{self, Entry, Standing};
 use super::head::{self, Location};
 use super::keeper::Keeper;
+use super::keys;
 use super::orphans::{STAGED_MAX, YOUNG, remove_orphans};
 use super::queue::{Job, MovedRow};
 use super::replay::Reader;
 use super::segment::{FIRST_BATCH, SPARES, Segment};
-use super::shared::{Shared, from_io};
+use super::shared::{Part, Shared, from_io};
 use crate::contract::Error;
 use crate::index::{Access, Depth, Run, RunMeta, RunWriter, Verdict, compact, pick, salvage};
 use crate::register::Register;
@@ -39,7 +40,7 @@ const LEAVING: Duration = Duration::from_millis(50);
 /// What this thread remembers.
 #[derive(Default)]
 struct Tidier {
-    /// Segments that could not be read through: they stay.
+    /// Segments that hold damaged rows: they stay until those are healed.
     damaged: HashSet<u64>,
     /// Runs that could not be merged: they stay.
     unmergeable: HashSet<Vec<u64>>,
@@ -116,6 +117,8 @@ impl Tidier {
             return;
         }
         self.walked = Some(Instant::now());
+        // Heal may have written again what was damaged in them.
+        self.damaged.clear();
         shared.shards.discard_stale(STAGED_MAX);
         if let Err(error) = remove_orphans(shared, YOUNG) {
             tracing::warn!(%error, "the walk over shard files was cut short");
@@ -348,6 +351,52 @@ impl<'s> Finder<'s> {
 
 /// Has every row of a segment that the index still refers to written again at the log's end.
 fn collect(shared: &Shared, id: u64) -> Result<(), Error> {
+    match collect_in_order(shared, id) {
+        Err(Error::Corrupt(why)) => {
+            tracing::warn!(
+                segment = id,
+                why,
+                "a damaged segment is collected row by row"
+            );
+            collect_by_index(shared, id)
+        }
+        done => done,
+    }
+}
+
+/// As the index leads there, row by row: a row that is damaged must be healed first.
+fn collect_by_index(shared: &Shared, id: u64) -> Result<(), Error> {
+    let tree = shared.tree();
+    let mut walk = tree.walk(&keys::ROWS)?;
+    let (mut moves, mut damaged) = (Vec::new(), Ok(()));
+    let mut bytes = 0;
+    while let Some((key, value)) = walk.next()? {
+        let Some(at) = head::decode_location(value).filter(|at| at.segment == id) else {
+            continue;
+        };
+        let row = shared.read_log(at, Part::Whole)?;
+        if let Err(error) = row.row(&shared.row_key) {
+            damaged = Err(error);
+            continue;
+        }
+        let row = row.into_bytes();
+        bytes += row.len();
+        moves.push(MovedRow {
+            key: key.to_vec(),
+            at,
+            bytes: row,
+        });
+        if bytes >= MOVE_BYTES {
+            move_rows(shared, std::mem::take(&mut moves))?;
+            bytes = 0;
+        }
+    }
+    move_rows(shared, moves)?;
+    damaged
+}
+
+/// As they lie in the segment.
+fn collect_in_order(shared: &Shared, id: u64) -> Result<(), Error> {
     let opened = shared
         .segments
         .open_segment(id, false)
