@@ -273,8 +273,8 @@ pub(super) async fn a_part_and_its_object_keep_each_others_files(subject: &mut i
     hand.commit(&film, &Draft::born(at(5), at(6)).kind(Kind::Tombstone))
         .await;
     hand.settle(6).await;
-    let hand = Hand::new(subject.reopen(hand.drive).await);
     assert_eq!(hand.read(data(2), 0, 1).await, Err(Error::Missing));
+    let hand = Hand::new(subject.reopen(hand.drive).await);
     assert!(hand.read(data(3), 0, 1).await.is_ok(), "the part's");
     hand.commit(&film, &Draft::new(7).parts(&[data(3)])).await;
     hand.discard(&part(2), &[(at(3), at(3))], &[])
