@@ -186,7 +186,7 @@ fn access_of(certificates: Option<&Certificates>) -> Access {
 }
 
 /// The store on these drives, with every lease that this process was granted.
-fn open_store(formed: &Formed, ledger: &Ledger) -> Store {
+pub(crate) fn open_store(formed: &Formed, ledger: &Ledger) -> Store {
     let state = ledger.view();
     let config = |(set, drives): (usize, &Vec<Arc<dyn Drive>>)| SetConfig {
         deployment: formed.deployment,

@@ -140,7 +140,7 @@ fn in_directory(directory: &Path, fresh: bool) -> Result<ClusterSecret, IntentEr
 }
 
 /// Forms the deployment, or admits the drives that must be rebuilt.
-async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError> {
+pub(crate) async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError> {
     let state = ledger.view();
     if state.deployment.is_empty() {
         let drives = formed.local.iter();

@@ -6,6 +6,8 @@
 mod assemble;
 mod banner;
 mod config;
+#[cfg(test)]
+mod flips;
 mod form;
 mod front;
 mod health;

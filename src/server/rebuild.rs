@@ -51,7 +51,7 @@ pub(crate) async fn watch(
 }
 
 /// A drive's seat in the store's words, and the index under which it must have been rebuilt.
-fn store_seat(drive: &LocalDrive, ledger: &Ledger) -> Seat {
+pub(crate) fn store_seat(drive: &LocalDrive, ledger: &Ledger) -> Seat {
     let identity = drive.identity();
     Seat {
         set: usize::from(identity.set),
@@ -62,7 +62,7 @@ fn store_seat(drive: &LocalDrive, ledger: &Ledger) -> Seat {
 
 /// Admits the drives that began to join while the ledger had them vote: what they acknowledged
 /// before counts no more. A rebuild that began before is none.
-async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
+pub(crate) async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
     for drive in joining(formed) {
         let identity = drive.identity();
         let (pool, set) = (identity.pool, identity.set);
@@ -86,7 +86,7 @@ async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
 }
 
 /// The ledger learns it first: a drive that was told and no more is rebuilt once more.
-async fn activate(ledger: &Ledger, drive: &LocalDrive) {
+pub(crate) async fn activate(ledger: &Ledger, drive: &LocalDrive) {
     let seat = seat_of(drive.identity());
     let id = drive.identity().drive;
     if let Err(error) = ledger.propose(Command::Activate { seat }).await {
