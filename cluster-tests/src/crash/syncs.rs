@@ -262,7 +262,7 @@ mod tests {
         lines.push("9 recvfrom(39<socket:[1]>, \"PUT /crash/1048576 HT\"..., 8) = 4".to_owned());
         for drive in 1..=4 {
             let (tmp, shards) = (
-                format!("</t/d{drive}/tmp"),
+                format!("</t/d{drive}/tmp/a"),
                 format!("</t/d{drive}/shards/c1>"),
             );
             let log = format!("27</t/d{drive}/index/log/1.log>");
