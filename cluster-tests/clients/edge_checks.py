@@ -75,6 +75,8 @@ def whoever_may_not_send_is_told_before_the_body(server):
         connection.sendall(DATA)
         equal(Answer(connection).status, 200, "after the body")
     etag = server.client().head_object(Bucket=bucket, Key="k")["ETag"]
+    answer, last = ask(server, head(server, "PUT", f"/{bucket}/empty") + b"Content-Length: 0\r\nExpect: 100-continue\r\n\r\n")
+    equal((answer.status, last), (200, True), "who has nothing to send is not told to go on, and botocore would misread the next answer")
     huge = f"Content-Length: {6 << 30}\r\nExpect: 100-continue\r\n\r\n".encode()
     table = [("a wrong secret", head(server, "PUT", f"/{bucket}/k", payload=DATA, secret="wrong") + length, 403, "SignatureDoesNotMatch"),
              ("no such bucket", head(server, "PUT", "/not-there/k", payload=DATA) + length, 404, "NoSuchBucket"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use auth::{Action, Denied, Identity, Permit, RequestView, Resource, Verified, authorize};
-use http::header::{CONNECTION, HeaderName, SERVER};
+use http::header::{CONNECTION, EXPECT, HeaderName, SERVER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -159,20 +159,18 @@ impl Door {
         let request_id = request_id();
         let span = tracing::info_span!("request", request_id);
         let arrival = Arrival::of(&incoming, self.body_wait);
+        // Whoever asks whether to send nothing is not told to go on. awscli and boto3 take no heed
+        // of that, and misread whatever comes next on the connection.
+        let untold = arrival.is_complete() && head.headers.contains_key(EXPECT);
         let mut operation = Operation("Unknown");
         let answered = self.answer(&head, incoming, &arrival, &mut operation);
-        let mut answer = match answered.instrument(span).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let answer = self.refuse(&error, &head, &request_id);
-                // What is left of a body would be taken for the next request.
-                if arrival.is_complete() {
-                    answer
-                } else {
-                    answer.with(CONNECTION, "close")
-                }
-            }
-        };
+        let answered = answered.instrument(span).await;
+        // What is left of a body would be taken for the next request.
+        let last = untold || (answered.is_err() && !arrival.is_complete());
+        let mut answer = answered.unwrap_or_else(|error| self.refuse(&error, &head, &request_id));
+        if last {
+            answer = answer.with(CONNECTION, "close");
+        }
         answer = answer
             .with(REQUEST_ID, &request_id)
             .with(HOST_ID, &self.owner.id)
