@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from botocore.exceptions import BotoCoreError, ClientError
 
 from harness import KIB, MIB, Server, body, check, equal, sha256
+from repair_checks import PUBLIC, healed
 
 CYCLES = int(os.environ.get("SARSEN_KILL_CYCLES", "30"))
 WRITERS, KEYS = 8, 6
@@ -15,7 +16,10 @@ SIZES = [0, 100, 4 * KIB, 100 * KIB, 130 * KIB, MIB + 1]
 
 
 class Key:
-    """One key and what may be read from it: the digest, or None where there is nothing."""
+    """One key and what may be read from it: the digest, or None where there is nothing.
+
+    The first of `may_be` is what was acknowledged or read last; what follows was cut off and may
+    still happen, once (commit rule 7)."""
 
     def __init__(self, name):
         self.name = name
@@ -38,13 +42,19 @@ class Key:
             equal(error.response["Error"]["Code"], "NoSuchKey", self.name)
             return None
 
-    def settle(self, s3, bucket, cycle):
-        """What is read must be allowed, and from now on it is what must be read."""
+    def look(self, s3, bucket, cycle):
+        """What is read must be allowed, and what has happened stays."""
         got = self.read(s3, bucket)
         if got not in self.may_be:
             raise AssertionError(f"cycle {cycle}: {self.name} is {got}, may be {self.may_be}")
-        self.may_be = [got]
+        if got != self.may_be[0]:
+            self.may_be = [got]
         return got
+
+    def settle(self, s3, bucket, cycle):
+        """From now on only this is read: nothing is left that may still happen."""
+        self.may_be = [self.look(s3, bucket, cycle)]
+        return self.may_be[0]
 
 
 def load(server, bucket, keys, dice, stop):
@@ -68,7 +78,7 @@ def no_acknowledged_write_is_lost_by_kill_9():
     seed = os.environ.get("SARSEN_SEED", str(random.SystemRandom().randrange(1 << 32)))
     print(f"       seed {seed} (SARSEN_SEED), {CYCLES} cycles (SARSEN_KILL_CYCLES)", flush=True)
     dice, acknowledged = random.Random(seed), 0
-    with Server() as server:
+    with Server(variables=PUBLIC) as server:
         bucket = server.bucket()
         keys = [[Key(f"writer-{writer}/{number}") for number in range(KEYS)] for writer in range(WRITERS)]
         for cycle in range(CYCLES):
@@ -81,7 +91,11 @@ def no_acknowledged_write_is_lost_by_kill_9():
                 acknowledged += sum(future.result() for future in running)
             server.start()
             s3, everything = server.client(), [key for mine in keys for key in mine]
-            there = [key.name for key in everything if key.settle(s3, bucket, cycle) is not None]
+            for key in everything:
+                key.look(s3, bucket, cycle)
+            # A recount finishes what was cut off, or sees that nothing of it is left.
+            healed(server)
+            there = [key.name for key in everything if key.settle(s3, bucket, f"{cycle}, healed") is not None]
             listed = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
             equal(listed, sorted(there), f"cycle {cycle}: list")
             for key in everything:
