@@ -17,7 +17,7 @@ use crate::answer::Answer;
 use crate::body::{algorithm_of, kept};
 use crate::door::{Call, Door};
 use crate::error::of_store;
-use crate::multipart::{PART_MAX, number_of, parse_id, part_checksum, wanted};
+use crate::multipart::{PART_MAX, number_of, part_checksum, upload_of, wanted};
 use crate::object::{expect, properties, shown, versioning, with_version};
 
 /// The largest object that one copy makes (S3 API Reference, `CopyObject`).
@@ -194,9 +194,7 @@ pub(crate) async fn part(door: &Door, op: &UploadPartCopy, call: &Call) -> Resul
     let bucket = call.bucket(&op.bucket)?.id();
     let _pass = door.store.enter(bucket);
     door.alive(&op.bucket, bucket)?;
-    let id = parse_id(&op.upload_id)?;
-    let upload = door.store.upload(bucket, &op.key, id).await;
-    let upload = upload.map_err(|error| of_store(&error))?;
+    let (id, upload) = upload_of(door, bucket, &op.key, &op.upload_id).await?;
     let (found, source_versioned) = source(door, call, &op.source).await?;
     let range = cut(op, found.head.size)?;
     let put = PutPart {

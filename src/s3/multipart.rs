@@ -31,7 +31,7 @@ pub(crate) fn upload_id(upload: Order) -> String {
 }
 
 /// Reads an upload's id. What is none names no upload.
-pub(crate) fn parse_id(text: &str) -> Result<Order, S3Error> {
+fn parse_id(text: &str) -> Result<Order, S3Error> {
     match VersionId::parse(text) {
         Ok(VersionId::Born(upload)) => Ok(upload),
         _ => Err(ErrorCode::NoSuchUpload.into()),
@@ -113,6 +113,18 @@ fn check_wanted(upload: &Upload, call: &Call) -> Result<(), S3Error> {
     )))
 }
 
+/// The upload that a request names.
+pub(crate) async fn upload_of(
+    door: &Door,
+    bucket: BucketId,
+    key: &ObjectKey,
+    id: &str,
+) -> Result<(Order, Upload), S3Error> {
+    let id = parse_id(id)?;
+    let upload = door.store.upload(bucket, key, id).await;
+    Ok((id, upload.map_err(|error| of_store(&error))?))
+}
+
 pub(crate) async fn upload_part(
     door: &Door,
     op: &UploadPart,
@@ -121,9 +133,7 @@ pub(crate) async fn upload_part(
     let bucket = call.bucket(&op.bucket)?.id();
     let _pass = door.store.enter(bucket);
     door.alive(&op.bucket, bucket)?;
-    let id = parse_id(&op.upload_id)?;
-    let upload = door.store.upload(bucket, &op.key, id).await;
-    let upload = upload.map_err(|error| of_store(&error))?;
+    let (id, upload) = upload_of(door, bucket, &op.key, &op.upload_id).await?;
     check_wanted(&upload, &call)?;
     let now = call.now;
     let mut body = call.body(Properties::default())?;
@@ -154,9 +164,7 @@ pub(crate) async fn list_parts(
     call: &Call,
 ) -> Result<Answer, S3Error> {
     let bucket = call.bucket(&op.bucket)?.id();
-    let id = parse_id(&op.upload_id)?;
-    let upload = door.store.upload(bucket, &op.key, id).await;
-    let upload = upload.map_err(|error| of_store(&error))?;
+    let (id, upload) = upload_of(door, bucket, &op.key, &op.upload_id).await?;
     let after = number_of(op.part_number_marker)?;
     let max = usize::try_from(op.parts_max).unwrap_or(0);
     let parts = door.store.parts(bucket, &op.key, id, after, max + 1).await;
