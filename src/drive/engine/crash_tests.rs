@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
@@ -179,9 +180,14 @@ fn a_damaged_header_is_left_behind_and_the_rows_of_its_segment_are_read_on() {
         let scratch = formatted();
         let drive = opened(scratch.path());
         runtime().block_on(async { put(&drive, "flushed", 1, 50).await });
+        let log = segment(&scratch, id);
+        // The last spare is made by the flusher, in its own time.
+        let since = Instant::now();
+        while !log.exists() && since.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         drive.close();
         drop(drive);
-        let log = segment(&scratch, id);
         let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
         file.write_all_at(&[9], 30).unwrap();
         let drive = opened(scratch.path());
