@@ -258,6 +258,14 @@ pub struct ShardRead {
     pub len: usize,
 }
 
+/// Shard files that somebody reads. As long as this lives they can be read, even if the rows that
+/// list them go; only a crash takes them away. What no row listed at the beginning is
+/// [`Error::Missing`], though a reader of earlier days may still have it.
+pub trait ShardReader: Send + Sync {
+    /// Reads from one of the files. The bytes are not verified: the reader does that.
+    fn read(&self, read: ShardRead) -> Reply<Bytes>;
+}
+
 /// A staged shard file: whole and synced, not yet visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Staged {
@@ -309,8 +317,8 @@ pub trait Drive: Send + Sync {
     /// Begins a shard file for `data`, which belongs to `register`. Staging a data id that a row here
     /// already refers to makes a new local generation of its file when it is committed again.
     fn stage(&self, data: DataId, register: Arc<Register>) -> Reply<Box<dyn Stage>>;
-    /// Reads from a shard file. The bytes are not verified: the reader does that.
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes>;
+    /// Begins to read shard files. Never does I/O.
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader>;
     /// Writes to the small store; durable on return, all or nothing.
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()>;
     /// Reads the small store: all names that begin with `prefix`, in order.

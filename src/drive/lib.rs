@@ -18,8 +18,8 @@ mod twin;
 
 pub use contract::{
     Commit, Committed, Discard, Drive, Error, Fence, Identity, MetaWrite, Reply, Row, RowAnswer,
-    Rows, RowsRequest, Scan, ScanPage, ScanRow, SettleMark, Settles, ShardRead, Stage, Staged,
-    Status, Want,
+    Rows, RowsRequest, Scan, ScanPage, ScanRow, SettleMark, Settles, ShardRead, ShardReader, Stage,
+    Staged, Status, Want,
 };
 pub use engine::{Limits, LocalDrive, Options, Standing, Stats};
 pub use failpoint::Failpoints;

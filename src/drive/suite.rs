@@ -23,6 +23,8 @@
 //!   what it hides, and itself stays until it is discarded. Files of dropped rows are removed,
 //!   except those that a remaining row of the register lists, or of the object for a part, or of
 //!   a part for its object; a crash may leave one behind, as an orphan that is collected later.
+//! - **Readers.** A file stays for whoever began to read it while a row listed it, and for nobody
+//!   else. Whoever begins later finds it missing, since it does not count any more.
 //! - **[`crate::Want::Latest`].** A version is all rows of one birth. The walk ends with the first
 //!   version whose newest row is settled and no tombstone. A drive may return more, never less.
 //! - **Scans.** A register is looked at if its bytes are not below `start` and begin with
@@ -72,6 +74,7 @@ pub async fn conformance(subject: &mut impl Subject) {
     files::a_file_counts_once_it_is_staged_and_committed(subject).await;
     files::a_staged_file_is_whole_or_gone_after_a_restart(subject).await;
     files::a_file_leaves_with_its_last_row(subject).await;
+    files::a_file_stays_for_those_who_read_it(subject).await;
     files::heal_replaces_a_file_by_a_new_generation(subject).await;
     files::a_completed_upload_keeps_its_parts(subject).await;
     files::a_part_and_its_object_keep_each_others_files(subject).await;

@@ -20,7 +20,7 @@ use types::{DataId, Kind, Order};
 
 use crate::contract::{
     Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Reply, Rows, RowsRequest, Scan,
-    ScanPage, Settles, ShardRead, Stage, Staged, Status,
+    ScanPage, Settles, ShardRead, ShardReader, Stage, Staged, Status,
 };
 use crate::register::Register;
 use disk::Disk;
@@ -136,6 +136,7 @@ impl Twin {
         if let Some(truth) = &state.truth {
             state.disk = Disk::clone(truth);
         }
+        state.disk.release_all();
     }
 
     /// An empty drive in the same place, as after a replacement.
@@ -326,10 +327,14 @@ impl Drive for Twin {
         })
     }
 
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
-        self.answer(move |state| {
-            state.check(Access::Read)?;
-            state.disk.read_shard(read)
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        let mut state = self.state.lock();
+        let gone = state.disk.hold(&files).into();
+        Box::new(TwinReader {
+            twin: self.clone(),
+            files,
+            gone,
+            life: state.life,
         })
     }
 
@@ -356,6 +361,33 @@ impl Drive for Twin {
 
     fn positions(&self) -> (u64, Vec<(u8, u64)>) {
         self.state.lock().disk.positions()
+    }
+}
+
+/// Shard files that somebody reads.
+struct TwinReader {
+    twin: Twin,
+    files: Arc<[DataId]>,
+    gone: Arc<[DataId]>,
+    life: u64,
+}
+
+impl ShardReader for TwinReader {
+    fn read(&self, read: ShardRead) -> Reply<Bytes> {
+        let gone = Arc::clone(&self.gone);
+        self.twin.answer(move |state| {
+            state.check(Access::Read)?;
+            state.disk.read_shard(read, &gone)
+        })
+    }
+}
+
+impl Drop for TwinReader {
+    fn drop(&mut self) {
+        let mut state = self.twin.state.lock();
+        if state.life == self.life {
+            state.disk.release(&self.files);
+        }
     }
 }
 

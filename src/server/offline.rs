@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use drive::{
     Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Register, Reply, Rows,
-    RowsRequest, Scan, ScanPage, Settles, ShardRead, Stage, Status,
+    RowsRequest, Scan, ScanPage, Settles, ShardRead, ShardReader, Stage, Status,
 };
 use types::DataId;
 
@@ -25,8 +25,21 @@ impl OfflineDrive {
     }
 
     fn refuse<T>(&self) -> Reply<T> {
-        let error = Error::Offline(Arc::clone(&self.why));
-        Box::pin(async move { Err(error) })
+        refuse(&self.why)
+    }
+}
+
+fn refuse<T>(why: &Arc<str>) -> Reply<T> {
+    let error = Error::Offline(Arc::clone(why));
+    Box::pin(async move { Err(error) })
+}
+
+/// Who reads nothing from it.
+struct Refusal(Arc<str>);
+
+impl ShardReader for Refusal {
+    fn read(&self, _read: ShardRead) -> Reply<Bytes> {
+        refuse(&self.0)
     }
 }
 
@@ -61,8 +74,8 @@ impl Drive for OfflineDrive {
         self.refuse()
     }
 
-    fn read_shard(&self, _read: ShardRead) -> Reply<Bytes> {
-        self.refuse()
+    fn read_shards(&self, _files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        Box::new(Refusal(Arc::clone(&self.why)))
     }
 
     fn meta_write(&self, _writes: Vec<MetaWrite>) -> Reply<()> {

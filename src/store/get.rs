@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use drive::{Register, Row, RowsRequest, Want};
+use drive::{Drive, Register, Row, RowsRequest, Want};
 use erasure::{Layout, ShardKey};
 use futures_util::stream::{self, Stream, StreamExt};
 use quorum::ReadDecision;
-use types::{ByteRange, Head, Kind, Placed, Slot, VersionId};
+use types::{ByteRange, DataId, Head, Kind, Placed, Slot, VersionId};
 
 use crate::decide::{decide, scope};
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::place::Spot;
 use crate::properties::{Extent, Properties};
 use crate::rewrite::find_row;
 use crate::set::{Asked, ErasureSet};
-use crate::shards::Shards;
+use crate::shards::{Readers, Shards};
 
 /// Stripes read at once for a client, the one it waits for among them.
 const READ_AHEAD: usize = 2;
@@ -157,6 +157,12 @@ impl ErasureSet {
         find_row(self, &spot.register, spot.slot, head).await
     }
 
+    /// Begins to read shard files: they stay as long as they are read.
+    fn readers(&self, files: &Arc<[DataId]>) -> Readers {
+        let begin = |drive: &Arc<dyn Drive>| drive.read_shards(Arc::clone(files));
+        self.drives.iter().map(begin).collect()
+    }
+
     /// The way to an extent's shard files.
     pub(crate) fn shards(
         self: &Arc<Self>,
@@ -164,8 +170,20 @@ impl ErasureSet {
         slot: Slot,
         extent: &Extent,
     ) -> Shards {
+        let readers = self.readers(&[extent.data].into());
+        self.shards_of(readers, register, slot, extent)
+    }
+
+    fn shards_of(
+        self: &Arc<Self>,
+        readers: Readers,
+        register: &Arc<Register>,
+        slot: Slot,
+        extent: &Extent,
+    ) -> Shards {
         Shards {
             set: Arc::clone(self),
+            readers,
             register: Arc::clone(register),
             slot,
             data: extent.data,
@@ -204,7 +222,8 @@ pub(crate) fn frames_of(head: &Head, asked: &Asked) -> Vec<Option<Bytes>> {
 }
 
 impl Found {
-    /// The bytes of a range, streamed. An error ends the stream: the body is then short.
+    /// The bytes of a range, streamed. What was found is read to its end, even if it is replaced or
+    /// deleted meanwhile. An error ends the stream: the body is then short.
     pub fn stream(self, range: ByteRange) -> impl Stream<Item = Result<Bytes, Error>> + Send {
         let mut start = 0;
         let mut jobs = Vec::new();
@@ -219,14 +238,23 @@ impl Found {
                 jobs.push((extent, within));
             }
         }
+        let in_files = jobs.iter().map(|(extent, _)| extent);
+        let in_files = in_files.filter(|extent| extent.placed == Placed::File);
+        let files: Arc<[DataId]> = in_files.map(|extent| extent.data).collect();
+        let readers = match files.is_empty() {
+            true => [].into(),
+            false => self.set.readers(&files),
+        };
         let found = Arc::new(self);
-        stream::iter(jobs)
-            .flat_map(move |(extent, within)| Arc::clone(&found).extent(extent, within))
+        stream::iter(jobs).flat_map(move |(extent, within)| {
+            Arc::clone(&found).extent(Arc::clone(&readers), extent, within)
+        })
     }
 
     /// The bytes of a range within one extent.
     fn extent(
         self: Arc<Self>,
+        readers: Readers,
         extent: Extent,
         range: ByteRange,
     ) -> stream::BoxStream<'static, Result<Bytes, Error>> {
@@ -242,7 +270,8 @@ impl Found {
             };
             return stream::once(read).map(cut).flatten().boxed();
         }
-        let shards = self.set.shards(&self.register, self.slot, &extent);
+        let set = &self.set;
+        let shards = set.shards_of(readers, &self.register, self.slot, &extent);
         let whole = range == ByteRange::whole(extent.size);
         let sending = Sending::begin(&self.set);
         let ahead = sending.ahead();

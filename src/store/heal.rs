@@ -336,10 +336,13 @@ impl Patient<'_> {
 
     /// The state of the shard files of an extent, by place.
     pub(crate) async fn file_shards(&self, extent: &Extent, asked: &Asked) -> Vec<Shard> {
+        let whose = &self.whose;
+        let shards = &self.set.shards(&whose.register, whose.slot, extent);
         let state = |place: usize| async move {
-            match asked.ballot.answered().contains(place) {
-                true => self.file_shard(extent, place).await,
-                false => Shard::Unknown,
+            match (asked.ballot.answered().contains(place), self.depth) {
+                (false, _) => Shard::Unknown,
+                (true, Depth::Shards) => shards.verify(place).await,
+                (true, Depth::Rows) => shards.present(place).await,
             }
         };
         join_all((0..self.set.len()).map(state)).await
@@ -357,16 +360,6 @@ impl Patient<'_> {
             Shard::Good
         } else {
             Shard::Bad
-        }
-    }
-
-    async fn file_shard(&self, extent: &Extent, place: usize) -> Shard {
-        let shards = self
-            .set
-            .shards(&self.whose.register, self.whose.slot, extent);
-        match self.depth {
-            Depth::Shards => shards.verify(place).await,
-            Depth::Rows => shards.present(place).await,
         }
     }
 }

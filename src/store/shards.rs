@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drive::{Register, ShardRead};
+use drive::{Register, ShardRead, ShardReader};
 use erasure::{Codec, FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -18,6 +18,7 @@ use crate::set::{ErasureSet, HEDGE_AFTER};
 #[derive(Clone)]
 pub(crate) struct Shards {
     pub(crate) set: Arc<ErasureSet>,
+    pub(crate) readers: Readers,
     pub(crate) register: Arc<Register>,
     pub(crate) slot: Slot,
     pub(crate) data: DataId,
@@ -26,6 +27,9 @@ pub(crate) struct Shards {
     pub(crate) layout: Layout,
     pub(crate) key: ShardKey,
 }
+
+/// Who reads an object's shard files, by place. The files stay as long as this does.
+pub(crate) type Readers = Arc<[Box<dyn ShardReader>]>;
 
 /// A stripe's shards as far as they were read and found good, by shard index.
 type Found = Vec<Option<Bytes>>;
@@ -71,7 +75,7 @@ impl Shards {
 
     /// Whether a drive's shard file is there and as long as it should be.
     pub(crate) async fn present(&self, place: usize) -> Shard {
-        let Some(drive) = self.set.drives.get(place) else {
+        let Some(reader) = self.readers.get(place) else {
             return Shard::Unknown;
         };
         let Some(offset) = self.layout.file_len().checked_sub(1) else {
@@ -82,7 +86,7 @@ impl Shards {
             offset,
             len: 1,
         };
-        match drive.read_shard(read).await {
+        match reader.read(read).await {
             Ok(_) => Shard::Good,
             Err(error) => state_of(&error),
         }
@@ -151,14 +155,14 @@ impl Shards {
 
     /// One good shard, or what is known of it instead.
     async fn probe(&self, stripe: u64, shard: usize) -> Result<Bytes, Shard> {
-        let drive = self.set.drives.get(self.place_of(shard));
-        let drive = drive.ok_or(Shard::Unknown)?;
+        let reader = self.readers.get(self.place_of(shard));
+        let reader = reader.ok_or(Shard::Unknown)?;
         let read = ShardRead {
             data: self.data,
             offset: self.layout.frame_offset(stripe),
             len: self.layout.frame_len(stripe),
         };
-        let frame = drive.read_shard(read).await.map_err(|error| {
+        let frame = reader.read(read).await.map_err(|error| {
             tracing::debug!(%error, shard, "shard not read");
             state_of(&error)
         })?;

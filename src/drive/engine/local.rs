@@ -17,6 +17,7 @@ use types::DataId;
 use super::batch::PEERS;
 use super::committer::Committer;
 use super::entry::{META_KEY_MAX, Standing};
+use super::held::HeldFiles;
 use super::keeper::Keeper;
 use super::open::open;
 use super::options::{Limits, Options};
@@ -27,7 +28,7 @@ use super::stats::{Counters, Stats};
 use super::{flusher, tidier};
 use crate::contract::{
     Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Reply, Rows, RowsRequest, Scan,
-    ScanPage, Settles, ShardRead, Stage, Status,
+    ScanPage, Settles, ShardRead, ShardReader, Stage, Status,
 };
 use crate::files::{Stages, Workers};
 use crate::register::Register;
@@ -292,8 +293,9 @@ async fn bounded<T>(
 }
 
 /// What a read needs, so that its reply can outlive the call.
-struct Reader {
-    shared: Arc<Shared>,
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
     workers: Arc<Workers>,
     reading: Arc<AtomicUsize>,
     limit: Duration,
@@ -331,6 +333,17 @@ impl Reader {
         match self.shared.read_rows_now(&request) {
             Some(rows) => Box::pin(ready(Ok(rows))),
             None => self.read(move |shared| shared.read_rows(&request)),
+        }
+    }
+
+    /// Bytes of a shard file of a generation above that one, at once if they are in memory.
+    pub(super) fn shard(self, read: ShardRead, above: Option<u32>) -> Reply<Bytes> {
+        if let Err(error) = self.shared.health.check() {
+            return refused(error);
+        }
+        match self.shared.read_shard_now(&read, above) {
+            Some(bytes) => Box::pin(ready(Ok(bytes))),
+            None => self.read(move |shared| shared.read_shard(&read, above)),
         }
     }
 }
@@ -421,14 +434,8 @@ impl Drive for LocalDrive {
         Box::pin(ready(begun))
     }
 
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
-        if let Err(error) = self.shared.health.check() {
-            return refused(error);
-        }
-        match self.shared.read_shard_now(&read) {
-            Some(bytes) => Box::pin(ready(Ok(bytes))),
-            None => self.reader().read(move |shared| shared.read_shard(&read)),
-        }
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        Box::new(HeldFiles::new(self.reader(), files))
     }
 
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {

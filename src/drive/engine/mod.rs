@@ -12,6 +12,7 @@ mod entry;
 mod flusher;
 mod head;
 mod health;
+mod held;
 mod keeper;
 mod keys;
 mod local;

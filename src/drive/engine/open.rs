@@ -15,6 +15,7 @@ use super::committer::{Beginning, Crowd};
 use super::entry::{self, Entry, Standing};
 use super::head::{self, Location};
 use super::health::Health;
+use super::held::Held;
 use super::keeper::{Keeper, run_path, runs_directory, sync_directory};
 use super::keys;
 use super::log::{Log, Position};
@@ -424,6 +425,7 @@ impl State {
             position: AtomicU64::new(end.next - 1),
             peers: Mutex::new(*self.settled.peers()),
             doomed: Mutex::default(),
+            held: Held::default(),
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn remove_orphans(shared: &Shared, age: Duration) -> Result<usize, Er
         }
         if let Ok(header) = &walked.header
             && header.age >= age
+            && !shared.held.holds(walked.data)
             && is_orphan(shared, walked.data, walked.generation, &header.register)?
         {
             tracing::info!(data = %walked.data, generation = walked.generation, "an orphan is removed");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use types::{Head, Kind, Order, Slot, VersionId};
+use types::{DataId, Head, Kind, Order, Slot, VersionId};
 
 use super::head::{Value, decode_head, decode_value};
 use super::keys;
@@ -107,12 +107,9 @@ impl Shared {
         self.try_rows(&self.tree(), request, Access::Now).ok()
     }
 
-    /// Reads a part of a shard file. May wait for the disk.
-    pub(super) fn read_shard(&self, read: &ShardRead) -> Result<Bytes, Error> {
-        let generation = self.generation(read.data, Access::Point)?;
-        if self.doomed.lock().contains(&(read.data, generation)) {
-            return Err(Error::Missing);
-        }
+    /// Reads a part of a shard file of a generation above that one. May wait for the disk.
+    pub(super) fn read_shard(&self, read: &ShardRead, above: Option<u32>) -> Result<Bytes, Error> {
+        let generation = self.generation_to_read(read.data, above, Access::Point)?;
         let bytes = self
             .shards
             .read(read.data, generation, read.offset, read.len);
@@ -120,13 +117,28 @@ impl Shared {
     }
 
     /// As [`Shared::read_shard`], if that takes no disk; else `None`.
-    pub(super) fn read_shard_now(&self, read: &ShardRead) -> Option<Bytes> {
-        let generation = self.generation(read.data, Access::Now).ok()?;
-        if self.doomed.lock().contains(&(read.data, generation)) {
-            return None;
-        }
+    pub(super) fn read_shard_now(&self, read: &ShardRead, above: Option<u32>) -> Option<Bytes> {
+        let generation = self.generation_to_read(read.data, above, Access::Now);
+        let generation = generation.ok()?;
         self.shards
             .read_now(read.data, generation, read.offset, read.len)
+    }
+
+    /// The generation of a file that counts or, when its row went while it was read, counted last.
+    fn generation_to_read(
+        &self,
+        data: DataId,
+        above: Option<u32>,
+        access: Access,
+    ) -> Result<u32, Error> {
+        let generation = self.generation(data, access)?;
+        let doomed = self.doomed.lock();
+        let last = doomed.range((data, 0)..=(data, u32::MAX)).next_back();
+        let last = last.map_or(generation, |(_, last)| generation.max(*last));
+        match above {
+            Some(above) if last <= above => Err(Error::Missing),
+            _ => Ok(last),
+        }
     }
 
     fn count(&self, error: Error) -> Error {

@@ -1,6 +1,6 @@
 //! What the threads of a drive share.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use types::{DataId, DriveId, Epoch, Order, Slot};
 use super::batch::PEERS;
 use super::head::Location;
 use super::health::Health;
+use super::held::Held;
 use super::keys;
 use super::log::Position;
 use super::manifest::SegmentState;
@@ -64,7 +65,9 @@ pub(super) struct Shared {
     /// The peers' positions that durable batches name.
     pub(super) peers: Mutex<[u64; PEERS]>,
     /// Files that no row lists any more, until they are removed.
-    pub(super) doomed: Mutex<HashSet<(DataId, u32)>>,
+    pub(super) doomed: Mutex<BTreeSet<(DataId, u32)>>,
+    /// Files that are being read.
+    pub(super) held: Held,
 }
 
 /// A table that no entry goes to any more, and what was true when it ended.

@@ -81,12 +81,16 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
     }
 }
 
-/// Removes files that no row lists any more.
+/// Removes files that no row lists any more and nobody reads.
 pub(super) fn remove_doomed(shared: &Shared) {
     let doomed = shared
         .chores
         .look(|chores| std::mem::take(&mut chores.doomed));
     for (data, generation) in doomed {
+        // Its last reader has it removed, or did so already.
+        if shared.held.holds(data) || !shared.doomed.lock().contains(&(data, generation)) {
+            continue;
+        }
         shared.failpoints.hit("drop.before-unlink");
         if let Err(error) = shared.shards.remove(data, generation) {
             // An orphan now: it stays unreadable until it is found as one.

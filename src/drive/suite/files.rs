@@ -7,7 +7,7 @@ use types::Kind;
 
 use super::Subject;
 use super::fixture::{Draft, Hand, at, bucket, data, object, object_key};
-use crate::contract::{Error, Want};
+use crate::contract::{Error, ShardRead, ShardReader, Want};
 use crate::register::Register;
 
 fn bytes(seed: u8) -> Vec<u8> {
@@ -155,6 +155,38 @@ pub(super) async fn a_file_leaves_with_its_last_row(subject: &mut impl Subject) 
     let rows = hand.summary(&null, Want::All).await;
     assert_eq!(rows, [(6, 6, true)], "the older row stays gone");
     assert!(hand.read(data(6), 70_000, 1).await.is_ok());
+}
+
+pub(super) async fn a_file_stays_for_those_who_read_it(subject: &mut impl Subject) {
+    let hand = hand(subject).await;
+    let register = object("read on");
+    hand.stage(data(1), &register, &bytes(1)).await;
+    hand.commit(&register, &Draft::new(1).file(data(1))).await;
+    let reader = hand.reader(data(1));
+    hand.commit(&register, &Draft::born(at(1), at(2)).kind(Kind::Tombstone))
+        .await;
+    hand.settle(2).await;
+    let read = async |reader: &dyn ShardReader, offset| {
+        let (data, len) = (data(1), 9);
+        reader.read(ShardRead { data, offset, len }).await
+    };
+    let late = hand.reader(data(1));
+    assert_eq!(read(&*late, 0).await, Err(Error::Missing), "too late");
+    for from in [0, 70_001 - 9] {
+        let offset = u64::try_from(from).unwrap_or(0);
+        let found = read(&*reader, offset).await;
+        assert_eq!(found.as_deref(), Ok(&bytes(1)[from..from + 9]), "{offset}");
+    }
+    drop(late);
+    assert!(read(&*reader, 0).await.is_ok(), "another reader has done");
+    drop(reader);
+    // Staged and committed again, it counts again.
+    hand.stage(data(1), &register, &bytes(3)).await;
+    hand.commit(&register, &Draft::new(3).file(data(1))).await;
+    let found = hand.read(data(1), 0, 9).await;
+    assert_eq!(found.as_deref(), Ok(&bytes(3)[..9]), "anew");
+    let hand = Hand::new(subject.reopen(hand.drive).await);
+    assert!(hand.read(data(1), 0, 9).await.is_ok(), "for good");
 }
 
 pub(super) async fn heal_replaces_a_file_by_a_new_generation(subject: &mut impl Subject) {

@@ -10,7 +10,7 @@ use types::{
 
 use crate::contract::{
     Commit, Committed, Discard, Drive, Error, Fence, Identity, Row, RowAnswer, RowsRequest, Scan,
-    ScanPage, SettleMark, Settles, ShardRead, Want,
+    ScanPage, SettleMark, Settles, ShardRead, ShardReader, Want,
 };
 use crate::register::{Register, Space};
 
@@ -298,7 +298,13 @@ impl Hand {
     }
 
     pub(super) async fn read(&self, data: DataId, offset: u64, len: usize) -> Result<Bytes, Error> {
-        self.drive.read_shard(ShardRead { data, offset, len }).await
+        self.reader(data)
+            .read(ShardRead { data, offset, len })
+            .await
+    }
+
+    pub(super) fn reader(&self, data: DataId) -> Box<dyn ShardReader> {
+        self.drive.read_shards([data].into())
     }
 
     pub(super) async fn page(&self, scan: Scan) -> ScanPage {

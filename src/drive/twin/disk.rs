@@ -56,6 +56,10 @@ pub(super) struct Disk {
     shelves: BTreeMap<Vec<u8>, Shelf>,
     fences: BTreeMap<Slot, Epoch>,
     files: BTreeMap<DataId, Vec<u8>>,
+    /// How many readers each file has.
+    held: BTreeMap<DataId, u32>,
+    /// Files that no row lists any more, until their last reader has done.
+    doomed: BTreeMap<DataId, Vec<u8>>,
     staged: BTreeMap<DataId, Vec<u8>>,
     meta: BTreeMap<Bytes, Bytes>,
     /// As of the last batch.
@@ -220,8 +224,39 @@ impl Disk {
         self.staged.insert(data, bytes);
     }
 
-    pub(super) fn read_shard(&self, read: ShardRead) -> Result<Bytes, Error> {
-        let file = self.files.get(&read.data).ok_or(Error::Missing)?;
+    /// Holds files for a reader; says which of them are not there for new ones.
+    pub(super) fn hold(&mut self, files: &[DataId]) -> Vec<DataId> {
+        for data in files {
+            *self.held.entry(*data).or_default() += 1;
+        }
+        let gone = |data: &&DataId| !self.files.contains_key(data);
+        files.iter().filter(gone).copied().collect()
+    }
+
+    /// A reader has done.
+    pub(super) fn release(&mut self, files: &[DataId]) {
+        for data in files {
+            let readers = self.held.entry(*data).or_default();
+            *readers = readers.saturating_sub(1);
+            if *readers == 0 {
+                self.held.remove(data);
+                self.doomed.remove(data);
+            }
+        }
+    }
+
+    /// Forgets all readers, as a crash does.
+    pub(super) fn release_all(&mut self) {
+        self.held.clear();
+        self.doomed.clear();
+    }
+
+    /// Reads from a file, or from one that is kept for a reader who does not count it as `gone`.
+    pub(super) fn read_shard(&self, read: ShardRead, gone: &[DataId]) -> Result<Bytes, Error> {
+        let kept = || self.doomed.get(&read.data);
+        let file = self.files.get(&read.data);
+        let file = file.or_else(|| kept().filter(|_| !gone.contains(&read.data)));
+        let file = file.ok_or(Error::Missing)?;
         let short = Error::Corrupt("shard file is short");
         let from = usize::try_from(read.offset).map_err(|_| short.clone())?;
         let bytes = from.checked_add(read.len).and_then(|to| file.get(from..to));
@@ -436,8 +471,12 @@ impl Disk {
             self.shelves.remove(register.as_bytes());
         }
         for data in gone.iter().flat_map(|stored| stored.row.files.iter()) {
-            if !self.lists(register, data) && !keep.contains(data) {
-                self.files.remove(data);
+            if !self.lists(register, data)
+                && !keep.contains(data)
+                && let Some(bytes) = self.files.remove(data)
+                && self.held.contains_key(data)
+            {
+                self.doomed.insert(*data, bytes);
             }
         }
     }

@@ -298,7 +298,8 @@ fn what_is_being_staged_does_not_survive_a_crash() {
         now(&mut stage.finish()),
         Some(Err(Error::Offline(_)))
     ));
-    let read = now(&mut twin.read_shard(ShardRead {
+    let reader = twin.read_shards([data].into());
+    let read = now(&mut reader.read(ShardRead {
         data,
         offset: 0,
         len: 1,

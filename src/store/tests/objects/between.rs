@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use drive::{
     Commit, Committed, Discard, Drive, Identity, MetaWrite, Register, Reply, Rows, RowsRequest,
-    Scan, ScanPage, Settles, ShardRead, Stage, Status, Twin,
+    Scan, ScanPage, Settles, ShardReader, Stage, Status, Twin,
 };
 use parking_lot::Mutex;
 use store::{Delete, Error, Expect, SetConfig, Store, Tags, Versioning};
@@ -75,8 +75,8 @@ impl Drive for Slow {
     fn stage(&self, data: DataId, register: Arc<Register>) -> Reply<Box<dyn Stage>> {
         self.twin.stage(data, register)
     }
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
-        self.twin.read_shard(read)
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        self.twin.read_shards(files)
     }
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {
         self.twin.meta_write(writes)

@@ -1,5 +1,9 @@
 //! Objects on healthy drives.
 
+use std::time::Duration;
+
+use drive::Twin;
+use futures_util::StreamExt;
 use store::{Error, Expect, Put, Tags, Versioning};
 use types::{ByteRange, VersionId};
 
@@ -194,4 +198,46 @@ async fn what_a_write_expects_can_be_asked_beforehand() {
     let marked = delete_version(&store, "k", Versioning::Enabled, None).await;
     assert!(marked.unwrap().marker);
     assert_eq!(check(Expect::NoneMatch(Tags::Any)).await, Ok(()));
+}
+
+/// Fails if drives remove what is being read.
+#[tokio::test(start_paused = true)]
+async fn what_was_found_is_read_to_its_end_though_it_is_replaced_or_deleted() {
+    let rig = Rig::new(2, 2);
+    let store = rig.store(1);
+    let second = Duration::from_secs(1);
+    for size in [3 << 20, 200_000] {
+        let bytes = content(size, 1);
+        put(&store, "k", &bytes).await;
+        let before: Vec<_> = rig.twins.iter().map(Twin::files).collect();
+        let found = find(&store, "k").await.unwrap();
+        let range = ByteRange::whole(found.head.size);
+        let mut replaced = Box::pin(found.stream(range));
+        let mut deleted = Box::pin(find(&store, "k").await.unwrap().stream(range));
+        let mut read = replaced.next().await.unwrap().unwrap().to_vec();
+        put(&store, "k", &content(size, 2)).await;
+        // Settled, and a batch that says so: from here on the first one has no row.
+        tokio::time::sleep(second).await;
+        put(&store, "other", b"x").await;
+        for (twin, before) in rig.twins.iter().zip(&before) {
+            assert!(before.iter().all(|data| !twin.files().contains(data)));
+        }
+        while let Some(piece) = replaced.next().await {
+            read.extend_from_slice(&piece.unwrap());
+        }
+        assert!(read == bytes, "{size}: replaced");
+        delete(&store, "k").await.unwrap();
+        tokio::time::sleep(second).await;
+        put(&store, "other", b"x").await;
+        let mut read = Vec::new();
+        while let Some(piece) = deleted.next().await {
+            read.extend_from_slice(&piece.unwrap());
+        }
+        assert!(
+            read == bytes,
+            "{size}: and then deleted, before its first byte"
+        );
+        assert_eq!(store.counters().bad_shards(), 0);
+        assert_eq!(store.hints(), 0, "nothing is amiss");
+    }
 }

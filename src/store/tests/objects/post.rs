@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use drive::{
     Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Reply, Rows, RowsRequest, Scan,
-    ScanPage, Settles, ShardRead, Stage, Status, Want,
+    ScanPage, Settles, ShardRead, ShardReader, Stage, Status, Want,
 };
 use parking_lot::Mutex;
 use types::{DataId, Epoch, Kind};
@@ -137,6 +137,15 @@ async fn deliver(
     Ok(done)
 }
 
+/// A reader who was cut off.
+struct Nobody;
+
+impl ShardReader for Nobody {
+    fn read(&self, _: ShardRead) -> Reply<Bytes> {
+        refused()
+    }
+}
+
 impl Drive for Post {
     fn identity(&self) -> &Identity {
         self.far.drive.identity()
@@ -219,10 +228,10 @@ impl Drive for Post {
         }
     }
 
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
         match self.is_away() {
-            true => refused(),
-            false => self.far.drive.read_shard(read),
+            true => Box::new(Nobody),
+            false => self.far.drive.read_shards(files),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use drive::{
     Commit, Committed, Discard, Drive, Identity, MetaWrite, Register, Reply, Rows, RowsRequest,
-    Scan, ScanPage, Settles, ShardRead, Stage, Status, Twin,
+    Scan, ScanPage, Settles, ShardReader, Stage, Status, Twin,
 };
 use store::{Depth, Error, Part, SetConfig, Store};
 use types::{DataId, Epoch, Order};
@@ -77,8 +77,8 @@ impl Drive for Fused {
     fn stage(&self, data: DataId, register: Arc<Register>) -> Reply<Box<dyn Stage>> {
         fused!(self, self.twin.stage(data, register))
     }
-    fn read_shard(&self, read: ShardRead) -> Reply<Bytes> {
-        fused!(self, self.twin.read_shard(read))
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        self.twin.read_shards(files)
     }
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {
         fused!(self, self.twin.meta_write(writes))
