@@ -1,11 +1,13 @@
-"""Conditional writes under contention: exactly one winner."""
+"""Contention: conditional writes have exactly one winner, and readers read what they began."""
 
+import hashlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
-from harness import KIB, check, equal, refused
+from harness import KIB, MIB, body, check, equal, refused
 
 RACERS, ROUNDS = 16, 20
 
@@ -96,3 +98,61 @@ def readers_see_whole_bodies_while_writers_write(server):
         for writer in writers:
             writer.result()
     equal(wrong, [], "mixed bodies")
+
+
+@check
+def readers_read_to_the_end_what_is_replaced_or_deleted(server):
+    s3 = server.client()
+
+    def files():
+        return {path for drive in server.drives for path in (drive / "shards").rglob("*") if path.is_file()}
+
+    bucket, old, new, before = server.bucket(s3), body("old", 24 * MIB), body("new", 24 * MIB), files()
+    s3.put_object(Bucket=bucket, Key="k", Body=old)
+    # The connection holds a part of it, and the server the rest.
+    readers = [s3.get_object(Bucket=bucket, Key="k")["Body"] for _ in range(4)]
+    read = [reader.read(MIB) for reader in readers]
+    s3.put_object(Bucket=bucket, Key="k", Body=new)
+    time.sleep(1)
+    equal(read[0] + readers[0].read() == old, True, "read on after it was replaced")
+    late = s3.get_object(Bucket=bucket, Key="k")["Body"]
+    s3.delete_object(Bucket=bucket, Key="k")
+    time.sleep(1)
+    for number in (1, 2, 3):
+        equal(read[number] + readers[number].read() == old, True, f"reader {number} after both")
+    equal(late.read() == new, True, "read on after it was deleted")
+    refused("NoSuchKey", s3.get_object, Bucket=bucket, Key="k")
+    deadline = time.monotonic() + 20
+    while files() - before:
+        equal(time.monotonic() < deadline, True, "files without row and reader are removed")
+        time.sleep(0.1)
+
+
+@check
+def copies_and_reads_succeed_while_their_source_changes(server):
+    s3 = server.client(retries={"max_attempts": 0})
+    bucket, stop = server.bucket(s3), threading.Event()
+    bodies = [body(f"source {number}", 2 * MIB) for number in range(2)]
+    etags = [f'"{hashlib.md5(data).hexdigest()}"' for data in bodies]
+    s3.put_object(Bucket=bucket, Key="k", Body=bodies[0])
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="copy")["UploadId"]
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            s3.put_object(Bucket=bucket, Key="k", Body=bodies[number % 2])
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write) for _ in range(2)]
+        try:
+            for _ in range(60):
+                source = {"Bucket": bucket, "Key": "k"}
+                part = s3.upload_part_copy(Bucket=bucket, Key="copy", UploadId=upload, PartNumber=1, CopySource=source)
+                equal(part["CopyPartResult"]["ETag"] in etags, True, "a part")
+                equal(s3.copy_object(Bucket=bucket, Key="whole", CopySource=source)["CopyObjectResult"]["ETag"] in etags, True, "a copy")
+                equal(s3.get_object(Bucket=bucket, Key="k")["Body"].read() in bodies, True, "a body")
+        finally:
+            stop.set()
+        for writer in writers:
+            writer.result()

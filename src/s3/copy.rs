@@ -3,59 +3,84 @@
 use auth::{Action, Resource};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use http::StatusCode;
 use http::header::HeaderName;
 use s3wire::{
     Checksummer, CopyObject, CopySource, Directive, ErrorCode, ObjectChecksum, S3Error,
     UploadPartCopy,
 };
-use store::{Found, Properties, Put, PutPart, WriteError};
-use types::{ByteRange, StorageClass, VersionId};
+use store::{Properties, Put, PutPart, WriteError};
+use types::{ByteRange, Head, VersionId};
 
 use crate::answer::Answer;
 use crate::body::{algorithm_of, kept};
 use crate::door::{Call, Door};
 use crate::error::of_store;
 use crate::multipart::{PART_MAX, number_of, part_checksum, upload_of, wanted};
-use crate::object::{expect, properties, shown, versioning, with_version};
+use crate::object::{Beginning, ObjectBytes, expect, properties, shown, versioning, with_version};
 
 /// The largest object that one copy makes (S3 API Reference, `CopyObject`).
 const COPY_MAX: u64 = 5 << 30;
 
 const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
 
-/// Finds a copy's source, which whoever asks must be allowed to read, and checks the conditions
-/// on it. Says too whether its bucket ever kept versions.
-async fn source(door: &Door, call: &Call, source: &CopySource) -> Result<(Found, bool), S3Error> {
-    let action = match source.version {
-        None => Action::GetObject,
-        Some(_) => Action::GetObjectVersion,
-    };
-    let resource = Resource::Object(source.bucket.clone(), source.key.clone());
-    call.authorize(action, resource)?;
-    let bucket = call.bucket(&source.bucket)?;
-    let found = door.store.find(bucket.id(), &source.key, source.version);
-    let found = match found.await {
-        Ok(found) => found,
-        Err(store::Error::DeleteMarker { .. }) if source.version.is_some() => {
-            return Err(S3Error::request(
-                "The source of a copy request may not specifically refer to a delete marker by \
-                 version id.",
-            ));
+/// A copy's source, of which the first bytes are read.
+struct Source {
+    head: Head,
+    properties: Properties,
+    /// Its version, if its bucket ever kept any.
+    version: Option<VersionId>,
+    bytes: ObjectBytes,
+}
+
+impl Source {
+    /// Finds a copy's source, which whoever asks must be allowed to read, checks the conditions on
+    /// it, and begins to read what `cut` says.
+    async fn begin(
+        door: &Door,
+        call: &Call,
+        of: &CopySource,
+        cut: impl Fn(&Head) -> Result<ByteRange, S3Error>,
+    ) -> Result<Self, S3Error> {
+        let action = match of.version {
+            None => Action::GetObject,
+            Some(_) => Action::GetObjectVersion,
+        };
+        call.authorize(action, Resource::Object(of.bucket.clone(), of.key.clone()))?;
+        let bucket = call.bucket(&of.bucket)?;
+        let versioned = bucket.versioning != ledger::Versioning::Off;
+        let mut beginning = Beginning::default();
+        loop {
+            let found = door.store.find(bucket.id(), &of.key, of.version).await;
+            let found = found.map_err(|error| of_source(&error, of))?;
+            let (head, properties) = (found.head, found.properties.clone());
+            let etag = head.etag.to_string();
+            of.conditions.check_copy_source(&etag, head.modified)?;
+            if let Some(bytes) = beginning.bytes(found, cut(&head)?).await? {
+                return Ok(Self {
+                    head,
+                    properties,
+                    version: versioned.then_some(head.version),
+                    bytes,
+                });
+            }
         }
-        Err(error) => return Err(of_store(&error)),
-    };
-    let etag = found.head.etag.to_string();
-    source
-        .conditions
-        .check_copy_source(&etag, found.head.modified)?;
-    Ok((found, bucket.versioning != ledger::Versioning::Off))
+    }
+}
+
+fn of_source(error: &store::Error, of: &CopySource) -> S3Error {
+    match error {
+        store::Error::DeleteMarker { .. } if of.version.is_some() => S3Error::request(
+            "The source of a copy request may not specifically refer to a delete marker by \
+             version id.",
+        ),
+        error => of_store(error),
+    }
 }
 
 /// The source's bytes on their way into the copy.
 struct CopyBody {
-    bytes: BoxStream<'static, Result<Bytes, store::Error>>,
+    bytes: ObjectBytes,
     checksummer: Option<Checksummer>,
     /// What the copy keeps.
     properties: Properties,
@@ -82,8 +107,7 @@ impl store::Body for CopyBody {
 }
 
 /// What the copy keeps of its source and of the request, and what of it is summed anew.
-fn body(op: &CopyObject, found: Found) -> CopyBody {
-    let of_source = found.properties.clone();
+fn body(op: &CopyObject, bytes: ObjectBytes, of_source: Properties) -> CopyBody {
     let of_request = properties(op.new.clone());
     let (headers, user) = match op.metadata {
         Directive::Copy => (of_source.headers, of_source.user),
@@ -104,9 +128,8 @@ fn body(op: &CopyObject, found: Found) -> CopyBody {
         Some(_) => Vec::new(),
         None => of_source.checksums,
     };
-    let whole = ByteRange::whole(found.head.size);
     CopyBody {
-        bytes: found.stream(whole).boxed(),
+        bytes,
         checksummer: anew.map(Checksummer::new),
         properties: Properties {
             headers,
@@ -136,49 +159,49 @@ fn of_write(error: WriteError<store::Error>) -> S3Error {
     }
 }
 
-/// Whether an object would be copied to itself for nothing. A version that is named may become
-/// the current one that way.
-fn is_idle(op: &CopyObject, class: StorageClass) -> bool {
+/// All of a source, unless it is too large, or would be copied to itself for nothing. A version
+/// that is named may become the current one that way.
+fn whole(op: &CopyObject, source: &Head) -> Result<ByteRange, S3Error> {
+    check_size(source.size)?;
     let same = (&op.source.bucket, &op.source.key) == (&op.bucket, &op.key);
-    let unchanged = op.metadata == Directive::Copy && op.new.storage_class == class;
-    same && op.source.version.is_none() && unchanged
-}
-
-pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<Answer, S3Error> {
-    let bucket = call.bucket(&op.bucket)?;
-    let (found, source_versioned) = source(door, call, &op.source).await?;
-    check_size(found.head.size)?;
-    if is_idle(op, found.head.class) {
+    let unchanged = op.metadata == Directive::Copy && op.new.storage_class == source.class;
+    if same && op.source.version.is_none() && unchanged {
         return Err(S3Error::request(
             "This copy request is illegal because it is trying to copy an object to itself \
              without changing the object's metadata, storage class, website redirect location \
              or encryption attributes.",
         ));
     }
+    Ok(ByteRange::whole(source.size))
+}
+
+pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<Answer, S3Error> {
+    let bucket = call.bucket(&op.bucket)?;
+    let cut = |source: &Head| whole(op, source);
+    let source = Source::begin(door, call, &op.source, cut).await?;
     let _pass = door.store.enter(bucket.id());
     door.alive(&op.bucket, bucket.id())?;
     let put = Put {
         versioning: versioning(bucket.versioning),
         expect: expect(&op.conditions)?,
-        size: found.head.size,
+        size: source.head.size,
         class: op.new.storage_class,
         now: call.now,
     };
     let held = door.store.check(bucket.id(), &op.key, &put.expect).await;
     held.map_err(|error| of_store(&error))?;
-    let source_version = found.head.version;
-    let mut body = body(op, found);
+    let mut body = body(op, source.bytes, source.properties);
     let written = door.store.put(bucket.id(), &op.key, &put, &mut body).await;
     let written = written.map_err(of_write)?;
     let checksum = written.checksums.iter().find_map(shown);
     let document = s3wire::copy_object_result(written.etag, call.now, checksum.as_ref());
-    let answer = with_source(document, source_versioned, source_version);
+    let answer = with_source(document, source.version);
     let versioned = bucket.versioning != ledger::Versioning::Off;
     Ok(with_version(answer, versioned, written.version))
 }
 
 /// The bytes of a source that become a part.
-fn cut(op: &UploadPartCopy, size: u64) -> Result<ByteRange, S3Error> {
+fn part_of(op: &UploadPartCopy, size: u64) -> Result<ByteRange, S3Error> {
     let Some(range) = op.range else {
         check_size(size)?;
         return Ok(ByteRange::whole(size));
@@ -195,17 +218,17 @@ pub(crate) async fn part(door: &Door, op: &UploadPartCopy, call: &Call) -> Resul
     let _pass = door.store.enter(bucket);
     door.alive(&op.bucket, bucket)?;
     let (id, upload) = upload_of(door, bucket, &op.key, &op.upload_id).await?;
-    let (found, source_versioned) = source(door, call, &op.source).await?;
-    let range = cut(op, found.head.size)?;
+    let number = number_of(op.part_number)?;
+    let cut = |source: &Head| part_of(op, source.size);
+    let source = Source::begin(door, call, &op.source, cut).await?;
     let put = PutPart {
-        number: number_of(op.part_number)?,
-        size: range.len(),
+        number,
+        size: part_of(op, source.head.size)?.len(),
         class: upload.head.class,
         now: call.now,
     };
-    let source_version = found.head.version;
     let mut body = CopyBody {
-        bytes: found.stream(range).boxed(),
+        bytes: source.bytes,
         checksummer: wanted(&upload).map(|wanted| Checksummer::new(wanted.algorithm)),
         properties: Properties::default(),
     };
@@ -213,16 +236,15 @@ pub(crate) async fn part(door: &Door, op: &UploadPartCopy, call: &Call) -> Resul
     let part = part.await.map_err(of_write)?;
     let document =
         s3wire::copy_part_result(part.etag(), part.modified, part_checksum(&part).as_ref());
-    Ok(with_source(document, source_versioned, source_version))
+    Ok(with_source(document, source.version))
 }
 
-/// Names the source's version, if its bucket ever kept versions.
-fn with_source(document: String, versioned: bool, version: VersionId) -> Answer {
+/// Names the source's version, if it has one.
+fn with_source(document: String, version: Option<VersionId>) -> Answer {
     let answer = Answer::xml(StatusCode::OK, document);
-    if versioned {
-        answer.with(SOURCE_VERSION_ID, &version.to_string())
-    } else {
-        answer
+    match version {
+        Some(version) => answer.with(SOURCE_VERSION_ID, &version.to_string()),
+        None => answer,
     }
 }
 
@@ -258,8 +280,8 @@ mod tests {
     #[test]
     fn a_part_has_five_gibibytes_at_most() {
         let of = |range, size| {
-            let cut = cut(&upload_part_copy(range), size);
-            cut.map(|range| range.len()).map_err(|error| error.code)
+            let part = part_of(&upload_part_copy(range), size);
+            part.map(|range| range.len()).map_err(|error| error.code)
         };
         assert_eq!(of(None, 5 * GIB), Ok(5 * GIB));
         assert_eq!(of(None, 5 * GIB + 1), Err(ErrorCode::InvalidRequest));

@@ -1,7 +1,9 @@
 //! Objects: put, get, head, delete.
 
 use auth::{Action, Resource};
+use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::StatusCode;
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -13,7 +15,7 @@ use s3wire::{
     WriteConditions,
 };
 use store::{Delete, Expect, Found, Properties, Put, Tags, Versioning, WriteError};
-use types::{BucketName, ByteRange, Etag, ObjectKey, Timestamp, VersionId};
+use types::{BucketName, ByteRange, Etag, ObjectKey, Order, Timestamp, VersionId};
 
 use crate::answer::Answer;
 use crate::body::algorithm_of;
@@ -314,19 +316,50 @@ fn overridden(mut answer: Answer, overrides: &ResponseOverrides) -> Answer {
 }
 
 pub(crate) async fn get(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
-    let reading = read(door, op, call, "GET").await?;
-    let (status, range) = (reading.status, reading.range);
-    let described = described(Answer::empty(status), op, &reading);
-    // The first bytes are read before the answer begins, so that damage is an error and not a
-    // broken body.
-    let mut stream = reading.found.stream(range).boxed();
-    let first = match stream.next().await {
-        Some(Err(error)) => return Err(of_store(&error)),
-        Some(Ok(bytes)) => Some(Ok(bytes)),
-        None => None,
-    };
-    let stream = futures_util::stream::iter(first).chain(stream).boxed();
-    Ok(described.with_stream(range.len(), stream))
+    let mut beginning = Beginning::default();
+    loop {
+        let reading = read(door, op, call, "GET").await?;
+        let described = described(Answer::empty(reading.status), op, &reading);
+        let range = reading.range;
+        if let Some(bytes) = beginning.bytes(reading.found, range).await? {
+            return Ok(described.with_stream(range.len(), bytes));
+        }
+    }
+}
+
+/// How often a version is looked for whose bytes go between its being found and read.
+const FINDS_MAX: usize = 4;
+
+/// The bytes of an object on their way.
+pub(crate) type ObjectBytes = BoxStream<'static, Result<Bytes, store::Error>>;
+
+/// The begin of a read: the first bytes are read before an answer begins, so that damage is an
+/// error and not a broken body.
+#[derive(Default)]
+pub(crate) struct Beginning {
+    finds: usize,
+    found: Option<Order>,
+}
+
+impl Beginning {
+    /// The bytes of a version that was just found; `None` if it should be found again. One that
+    /// was replaced after it was found has lost its bytes and not damaged them.
+    pub(crate) async fn bytes(
+        &mut self,
+        found: Found,
+        range: ByteRange,
+    ) -> Result<Option<ObjectBytes>, S3Error> {
+        self.finds += 1;
+        let before = self.found.replace(found.head.order);
+        let again = self.finds < FINDS_MAX && before != self.found;
+        let mut bytes = found.stream(range).boxed();
+        let first = match bytes.next().await {
+            Some(Err(store::Error::Damaged)) if again => return Ok(None),
+            first => first.transpose().map_err(|error| of_store(&error))?,
+        };
+        let first = futures_util::stream::iter(first.map(Ok));
+        Ok(Some(first.chain(bytes).boxed()))
+    }
 }
 
 pub(crate) async fn head(door: &Door, op: &ReadObject, call: &Call) -> Result<Answer, S3Error> {
