@@ -230,8 +230,8 @@ pub(super) enum FoundManifest {
     Nothing,
     /// The newest that reads well. A newer one that does not is overwritten by the next.
     Sound(Box<Manifest>),
-    /// There are some, and none reads well.
-    Damaged,
+    /// There are some, the newest of this generation, and none reads well.
+    Damaged(u64),
 }
 
 impl Manifests {
@@ -245,13 +245,7 @@ impl Manifests {
 
     /// Reads the newest.
     pub(super) fn find(&self) -> io::Result<FoundManifest> {
-        let mut generations = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let name = entry?.file_name();
-            let generation = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-            generations.extend(generation.and_then(|text| u64::from_str_radix(text, 16).ok()));
-        }
-        generations.sort_unstable_by(|left, right| right.cmp(left));
+        let generations = self.generations()?;
         for generation in &generations {
             let bytes = fs::read(self.path(*generation))?;
             let sound = Manifest::decode(&bytes, &self.key);
@@ -259,11 +253,22 @@ impl Manifests {
                 return Ok(FoundManifest::Sound(Box::new(manifest)));
             }
         }
-        Ok(if generations.is_empty() {
-            FoundManifest::Nothing
-        } else {
-            FoundManifest::Damaged
+        Ok(match generations.first() {
+            None => FoundManifest::Nothing,
+            Some(newest) => FoundManifest::Damaged(*newest),
         })
+    }
+
+    /// The generations of which there is a file, newest first.
+    fn generations(&self) -> io::Result<Vec<u64>> {
+        let mut generations = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let generation = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            generations.extend(generation.and_then(|text| u64::from_str_radix(text, 16).ok()));
+        }
+        generations.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(generations)
     }
 
     /// Makes a manifest durable as the newest, and removes all but the one before it.
@@ -276,10 +281,10 @@ impl Manifests {
         fs::rename(&new, self.path(manifest.generation))?;
         File::open(&self.directory)?.sync_all()?;
         failpoints.hit("manifest.after-rename");
-        if let Some(old) = manifest.generation.checked_sub(2) {
-            match fs::remove_file(self.path(old)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        let kept = manifest.generation.saturating_sub(1)..=manifest.generation;
+        for old in self.generations()? {
+            if !kept.contains(&old) {
+                fs::remove_file(self.path(old))?;
             }
         }
         Ok(())
@@ -383,6 +388,13 @@ mod tests {
         fs::copy(manifests.path(3), manifests.path(9)).unwrap();
         found(3);
         fs::write(manifests.path(3), b"").unwrap();
-        assert!(matches!(manifests.find(), Ok(FoundManifest::Damaged)));
+        assert!(matches!(manifests.find(), Ok(FoundManifest::Damaged(9))));
+        for generation in [10, 11] {
+            manifests
+                .write(&sample(generation), &Failpoints::default())
+                .unwrap();
+            found(generation);
+        }
+        assert_eq!(manifests.generations().unwrap(), [11, 10], "no damaged one");
     }
 }

@@ -82,8 +82,8 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let ids = segments.list(writable).map_err(io)?;
     let manifests = Manifests::new(&index, expected.deployment, expected.drive);
     let (mut manifest, mut damage) = find_manifest(&manifests, &ids, options)?;
-    if writable && manifest.generation == 0 {
-        manifest.generation = 1;
+    if writable && (manifest.generation == 0 || damage.is_some()) {
+        manifest.generation += 1;
         manifests.write(&manifest, &failpoints).map_err(io)?;
     }
     let seal = RunSeal::new(expected.deployment, expected.drive);
@@ -138,17 +138,18 @@ fn find_manifest(
     segments: &[u64],
     options: &Options,
 ) -> Result<(Manifest, Option<&'static str>), Error> {
-    let lost = |damage| {
+    let lost = |newest, damage| {
         let mut manifest = Manifest::empty(Standing::Joining);
+        manifest.generation = newest;
         // What is in the log is all that is left: it is read from its first segment on.
         manifest.replay.segment = segments.first().copied().unwrap_or(1);
         (manifest, Some(damage))
     };
     Ok(match manifests.find().map_err(|error| from_io(&error))? {
         FoundManifest::Sound(manifest) => (*manifest, None),
-        FoundManifest::Damaged => lost("no manifest reads well"),
+        FoundManifest::Damaged(newest) => lost(newest, "no manifest reads well"),
         FoundManifest::Nothing if segments.is_empty() => (Manifest::empty(options.fresh), None),
-        FoundManifest::Nothing => lost("the manifest is missing"),
+        FoundManifest::Nothing => lost(0, "the manifest is missing"),
     })
 }
 
