@@ -25,9 +25,9 @@ def fill(server, count=60):
     return bucket, want
 
 
-def verify(server, bucket, want, what):
+def verify(server, bucket, want, what, **options):
     """Every object, every absence and the list."""
-    s3 = server.client()
+    s3 = server.client(**options)
     for key, digest in want.items():
         try:
             got = sha256(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

@@ -19,6 +19,7 @@ import copy_part_checks  # noqa: E402,F401
 import crash_checks  # noqa: E402,F401
 import damage_checks  # noqa: E402,F401
 import edge_checks  # noqa: E402,F401
+import flip_checks  # noqa: E402,F401
 import list_checks  # noqa: E402,F401
 import log_checks  # noqa: E402,F401
 import multipart_checks  # noqa: E402,F401
