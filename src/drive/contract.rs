@@ -24,7 +24,7 @@ pub enum Error {
     /// The commit names staged bytes that this drive does not have, whole and synced.
     #[error("data {0} is not staged here")]
     NotStaged(DataId),
-    /// What was read is damaged or foreign; other copies must serve.
+    /// What was read is damaged or foreign, or the disk cannot read it; other copies must serve.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
     /// A shard file or row that is asked for by its exact name is not here.
@@ -43,7 +43,7 @@ pub enum Error {
     /// or not admitted.
     #[error("offline: {0}")]
     Offline(Arc<str>),
-    /// The operating system refused a read or write.
+    /// The operating system refused something, and that says nothing of what is stored.
     #[error("i/o: {0}")]
     Io(std::io::ErrorKind),
 }

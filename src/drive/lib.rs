@@ -7,6 +7,7 @@
 mod contract;
 mod engine;
 mod failpoint;
+mod fault;
 mod files;
 mod index;
 mod now;

@@ -10,6 +10,7 @@ use super::queue::{Force, Job};
 use super::segment::SPARES;
 use super::shared::ChoreState;
 use crate::contract::Error;
+use crate::fault::from_io;
 use crate::index::RunWriter;
 
 /// A table with something in it is flushed after this long without a full one.
@@ -49,6 +50,14 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             let (answer, _) = oneshot::channel();
             shared.queue.push(Job::Sync(Force::No, answer));
         }
+        if shared
+            .chores
+            .look(|chores| std::mem::take(&mut chores.doubted))
+        {
+            // One that takes no writes either is out of service, and not full of damage.
+            let (answer, _) = oneshot::channel();
+            shared.queue.push(Job::Sync(Force::Yes, answer));
+        }
         if shared.chores.look(|chores| chores.hung) {
             probe(keeper);
         }
@@ -58,7 +67,7 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
 
 /// Whether there is something to look after from time to time.
 fn is_busy(chores: &ChoreState) -> bool {
-    chores.active || chores.told || chores.hung
+    chores.active || chores.told || chores.hung || chores.doubted
 }
 
 fn is_due(chores: &ChoreState) -> bool {
@@ -145,7 +154,7 @@ fn prepare_spares(keeper: &Keeper) -> bool {
     shared.chores.look(|chores| chores.segments_changed = false);
     while shared.segments.spares() < SPARES {
         if let Err(error) = shared.segments.prepare_new() {
-            keeper.report("preparing a segment", &super::shared::from_io(&error));
+            keeper.report("preparing a segment", &from_io(&error));
             // Segments that hold little must give their space back.
             shared.chores.add(|chores| chores.tidy = true);
             return false;

@@ -11,9 +11,10 @@ use types::{Epoch, Slot};
 
 use super::log::Position;
 use super::manifest::{Manifest, Manifests};
-use super::shared::{Shared, from_io};
+use super::shared::Shared;
 use super::tree::Tree;
 use crate::contract::Error;
+use crate::fault::from_io;
 use crate::index::{BlockCache, Run, RunId, RunMeta};
 
 /// What the flusher and the tidier share.

@@ -190,6 +190,14 @@ impl LocalDrive {
             .wait(limit, |chores| chores.frozen.is_empty());
     }
 
+    /// From now on nothing of the segment that is written to can be read.
+    #[cfg(test)]
+    pub(super) fn lose_log(&self) {
+        let segments = &self.shared.segments;
+        let active = segments.all().pop().unwrap();
+        segments.insert(Arc::new(active.unreadable()));
+    }
+
     /// Has everything tidied that can be.
     #[cfg(test)]
     pub(super) fn tidy(&self) {

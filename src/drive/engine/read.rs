@@ -14,6 +14,7 @@ use super::tree::Tree;
 use crate::contract::{
     Error, Row, RowAnswer, Rows, RowsRequest, Scan, ScanPage, ScanRow, ShardRead, Want,
 };
+use crate::fault::UNREADABLE;
 use crate::index::Access;
 use crate::register::Register;
 
@@ -147,6 +148,9 @@ impl Shared {
             if self.tree().runs.iter().any(|run| run.is_damaged()) {
                 self.chores.add(|chores| chores.tidy = true);
             }
+        }
+        if error == UNREADABLE {
+            self.chores.add(|chores| chores.doubted = true);
         }
         error
     }

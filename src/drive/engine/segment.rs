@@ -104,6 +104,18 @@ impl Segment {
         }
     }
 
+    /// The same segment on a disk that cannot read it.
+    #[cfg(test)]
+    pub(super) fn unreadable(&self) -> Self {
+        let header = SegmentHeader {
+            drive: DriveId::from_bytes([0; 16]),
+            id: self.id,
+            nonce: self.nonce,
+            len: self.len,
+        };
+        Self::new(header, crate::fault::tests::unreadable())
+    }
+
     /// Whether its file still has a name.
     pub(super) fn is_linked(&self) -> io::Result<bool> {
         Ok(rustix::fs::fstat(&self.file)?.st_nlink > 0)

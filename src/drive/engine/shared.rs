@@ -1,7 +1,6 @@
 //! What the threads of a drive share.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +23,7 @@ use super::stats::Counters;
 use super::tree::Tree;
 use crate::contract::{Error, Settles};
 use crate::failpoint::Failpoints;
+use crate::fault::from_io_read;
 use crate::files::{Root, ShardFiles};
 use crate::index::{Access, RunSeal};
 use crate::now::read_now;
@@ -108,6 +108,8 @@ pub(super) struct ChoreState {
     pub(super) damaged: bool,
     /// The drive counts as hung.
     pub(super) hung: bool,
+    /// Something could not be read: perhaps nothing else can be either.
+    pub(super) doubted: bool,
     /// The drive closes.
     pub(super) stop: bool,
 }
@@ -216,7 +218,7 @@ impl Shared {
     pub(super) fn read_log(&self, at: Location, part: Part) -> Result<RowBytes, Error> {
         let (segment, mut bytes) = self.room_for(at, part)?;
         let read = segment.file.read_exact_at(&mut bytes, u64::from(at.offset));
-        read.map_err(|error| from_io(&error))?;
+        read.map_err(|error| from_io_read(&error))?;
         Ok(RowBytes { bytes, at })
     }
 
@@ -249,15 +251,5 @@ impl Shared {
                 keys::parse_file(&value).ok_or(Error::Corrupt("index entry does not parse"))
             }
         }
-    }
-}
-
-/// What an error of the operating system means to a drive's callers.
-pub(super) fn from_io(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full,
-        io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly,
-        io::ErrorKind::UnexpectedEof => Error::Corrupt("a file is shorter than it should be"),
-        kind => Error::Io(kind),
     }
 }

@@ -250,6 +250,30 @@ fn a_drive_that_joins_says_so_until_it_votes() {
     assert_eq!(open().status(), Status::Online);
 }
 
+/// Fails if what a disk cannot read is as good as unknown, and never written again; and if a drive
+/// that reads nothing is not asked whether it still writes.
+#[test]
+fn a_row_that_the_disk_cannot_read_is_damaged_and_the_drive_tried() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    runtime().block_on(async {
+        put(&drive, "a", 1, 100).await;
+        drive.lose_log();
+        let before = drive.stats();
+        let found = want(&drive, "a", Want::Latest).await;
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+        let gap = try_rows(&drive, "a").await.unwrap();
+        assert!(gap[0].row.is_none(), "a history shows that it is there");
+        assert_eq!(drive.stats().corrupt_reads, before.corrupt_reads + 2);
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while drive.stats().batches == before.batches {
+            assert!(std::time::Instant::now() < limit, "it was not tried");
+            std::thread::yield_now();
+        }
+        assert_eq!(drive.status(), Status::Online);
+    });
+}
+
 #[test]
 fn entries_that_no_segment_could_hold_are_refused() {
     let scratch = formatted();

@@ -17,8 +17,9 @@ use super::orphans::{STAGED_MAX, YOUNG, remove_orphans};
 use super::queue::{Job, MovedRow};
 use super::replay::Reader;
 use super::segment::{FIRST_BATCH, SPARES, Segment};
-use super::shared::{Part, Shared, from_io};
+use super::shared::{Part, Shared};
 use crate::contract::Error;
+use crate::fault::{from_io, from_io_read};
 use crate::index::{Access, Depth, Run, RunMeta, RunWriter, Verdict, compact, pick, salvage};
 use crate::register::Register;
 
@@ -378,12 +379,18 @@ fn collect_by_index(shared: &Shared, id: u64) -> Result<(), Error> {
         let Some(at) = head::decode_location(value).filter(|at| at.segment == id) else {
             continue;
         };
-        let row = shared.read_log(at, Part::Whole)?;
-        if let Err(error) = row.row(&shared.row_key) {
-            damaged = Err(error);
-            continue;
-        }
-        let row = row.into_bytes();
+        let row = match shared.read_log(at, Part::Whole) {
+            Ok(row) => row.row(&shared.row_key).map(drop).map(|()| row),
+            Err(error) => Err(error),
+        };
+        let row = match row {
+            Ok(row) => row.into_bytes(),
+            Err(error @ Error::Corrupt(_)) => {
+                damaged = Err(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         bytes += row.len();
         moves.push(MovedRow {
             key: key.to_vec(),
@@ -404,7 +411,7 @@ fn collect_in_order(shared: &Shared, id: u64) -> Result<(), Error> {
     let opened = shared
         .segments
         .open_segment(id, false)
-        .map_err(|error| from_io(&error))?;
+        .map_err(|error| from_io_read(&error))?;
     let segment = opened.ok_or(Error::Corrupt("a segment's header is damaged"))?;
     let end = shared
         .segments
@@ -414,7 +421,7 @@ fn collect_in_order(shared: &Shared, id: u64) -> Result<(), Error> {
     let (mut at, mut moves) = (u64::from(FIRST_BATCH), Vec::new());
     let mut bytes = 0;
     while at < end {
-        let batch = reader.batch(at).map_err(|error| from_io(&error))?;
+        let batch = reader.batch(at).map_err(|error| from_io_read(&error))?;
         let batch = batch.ok_or(Error::Corrupt("a batch of the log is damaged"))?;
         let mut rest = batch.body;
         while !rest.is_empty() {

@@ -4,7 +4,6 @@
 
 mod aligned;
 mod entries;
-mod fault;
 mod format;
 mod header;
 mod identity;

@@ -8,11 +8,11 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::entries;
-use super::fault::from_errno;
 use super::format;
 use super::identity::{self, Formatted};
 use super::inspect::{self, Found, Held};
 use crate::contract::{Error, Identity};
+use crate::fault::from_errno;
 
 /// Whether a drive takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,6 @@ use types::DataId;
 
 use super::aligned::AlignedBuffer;
 use super::entries;
-use super::fault::from_errno;
 use super::header::{HEADER_LEN, Header};
 use super::inspect::{SHARDS, TMP, TMP_FAN_OUT};
 use super::open_files::{FileName, OpenFile, OpenFiles};
@@ -22,6 +21,7 @@ use super::root::{Access, Root};
 use super::staging::{StageFile, TmpFile};
 use crate::contract::{Error, Identity, Staged};
 use crate::failpoint::Failpoints;
+use crate::fault::{from_errno, from_read};
 use crate::now::read_now;
 use crate::register::Register;
 
@@ -205,19 +205,8 @@ impl ShardFiles {
         offset: u64,
         len: usize,
     ) -> Result<Bytes, Error> {
-        const BEYOND: Error = Error::Corrupt("shard file ends before the bytes asked for");
         let file = self.open_file((data, generation))?;
-        let end = offset.checked_add(len as u64).ok_or(BEYOND)?;
-        if end > file.frames_len {
-            return Err(BEYOND);
-        }
-        let at = offset + HEADER_LEN as u64;
-        let bytes = entries::read_up_to(&file.file, at, len).map_err(from_errno)?;
-        if bytes.len() < len {
-            Err(BEYOND)
-        } else {
-            Ok(Bytes::from(bytes))
-        }
+        read_frames(&file, offset, len)
     }
 
     /// As [`ShardFiles::read`], if that takes no disk; else `None`.
@@ -290,8 +279,8 @@ impl ShardFiles {
     /// Opens a file and checks its header against its name, its drive and its length.
     pub(super) fn check(&self, name: FileName) -> Result<(OpenFile, Header), Error> {
         let open = || entries::open_file(self.open_fan_out(fan_out(name.0))?, &file_name(name));
-        let file = self.with_descriptors(open).map_err(from_errno)?;
-        let block = entries::read_up_to(&file, 0, HEADER_LEN).map_err(from_errno)?;
+        let file = self.with_descriptors(open).map_err(from_read)?;
+        let block = entries::read_up_to(&file, 0, HEADER_LEN).map_err(from_read)?;
         let header = Header::decode(&block)?;
         if header.deployment != self.identity.deployment || header.drive != self.identity.drive {
             return Err(Error::Corrupt("shard file was written for another drive"));
@@ -368,6 +357,22 @@ fn empty_tmp(root: &Root) -> Result<Vec<Arc<OwnedFd>>, Errno> {
             Ok(Arc::new(directory))
         })
         .collect()
+}
+
+/// Bytes of an open file's frames.
+pub(super) fn read_frames(file: &OpenFile, offset: u64, len: usize) -> Result<Bytes, Error> {
+    const BEYOND: Error = Error::Corrupt("shard file ends before the bytes asked for");
+    let end = offset.checked_add(len as u64).ok_or(BEYOND)?;
+    if end > file.frames_len {
+        return Err(BEYOND);
+    }
+    let at = offset + HEADER_LEN as u64;
+    let bytes = entries::read_up_to(&file.file, at, len).map_err(from_read)?;
+    if bytes.len() < len {
+        Err(BEYOND)
+    } else {
+        Ok(Bytes::from(bytes))
+    }
 }
 
 /// Linked, and exactly as long as its header says.

@@ -10,8 +10,11 @@ use types::{BucketId, DataId, ObjectKey};
 
 use super::aligned::AlignedBuffer;
 use super::identity::tests::sample;
+use super::open_files::OpenFile;
+use super::shards::read_frames;
 use super::{Root, Scratch, ShardFiles, format};
 use crate::contract::Error;
+use crate::fault::UNREADABLE;
 use crate::register::Register;
 
 const BUFFER_LEN: usize = 64 * 1024;
@@ -368,6 +371,16 @@ fn links_pipes_and_directories_are_never_followed_or_waited_for() {
         fixture.files.publish(data(1), 2),
         Err(Error::Corrupt(_))
     ));
+}
+
+/// Fails if what a disk cannot read is an answer that nobody repairs.
+#[test]
+fn frames_that_the_disk_cannot_read_are_damaged() {
+    let file = OpenFile {
+        file: crate::fault::tests::unreadable().into(),
+        frames_len: 100,
+    };
+    assert_eq!(read_frames(&file, 10, 50), Err(UNREADABLE));
 }
 
 #[test]

@@ -10,9 +10,9 @@ use types::DataId;
 
 use super::aligned::{ALIGNMENT, AlignedBuffer};
 use super::entries;
-use super::fault::from_errno;
 use super::header::{HEADER_LEN, Header};
 use crate::contract::{Error, Identity};
+use crate::fault::from_errno;
 use crate::register::Register;
 
 /// A file in `tmp/`, removed when this is dropped unless it moved on.

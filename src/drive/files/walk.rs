@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use types::DataId;
 
-use super::fault::from_errno;
 use super::open_files::FileName;
 use super::shards::ShardFiles;
 use crate::contract::Error;
+use crate::fault::from_errno;
 use crate::register::Register;
 
 /// One shard file.

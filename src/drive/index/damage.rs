@@ -123,6 +123,22 @@ fn a_file_of_any_other_length_is_refused() {
     );
 }
 
+/// Fails if what cannot be read is an answer that nobody repairs.
+#[test]
+fn a_block_that_the_disk_cannot_read_is_a_damaged_one() {
+    let dir = TestDir::new("unreadable");
+    let path = dir.path(RunId(1));
+    let model = small_model();
+    let meta = write_model(&path, RunId(1), &model);
+    let mut run = open(&path, &meta).unwrap();
+    Arc::get_mut(&mut run).unwrap().lose();
+    for access in [Access::Point, Access::Scan] {
+        let found = run.iter_from(b"register", access).err();
+        assert!(matches!(found, Some(Error::Corrupt(_))), "{found:?}");
+    }
+    assert!(run.is_damaged());
+}
+
 #[test]
 fn correct_bytes_of_another_run_or_drive_or_place_are_refused() {
     let dir = TestDir::new("foreign");

@@ -36,7 +36,6 @@ pub(crate) use run::{Access, Run};
 pub(crate) use seal::{RegisterHash, RunId, RunSeal};
 pub(crate) use writer::RunWriter;
 
-use crate::contract::Error;
 use crate::register::Register;
 
 /// The part of an entry key that a run's filter is built on: the register of a row's key. Keys
@@ -45,16 +44,5 @@ pub(crate) fn filter_part(key: &[u8]) -> &[u8] {
     match key.len().checked_sub(Register::ROW_LEN) {
         Some(len) if len > 0 => key.get(..len).unwrap_or(key),
         _ => key,
-    }
-}
-
-/// What an error of the operating system means to a drive's callers.
-fn io_error(error: &std::io::Error) -> Error {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full,
-        ErrorKind::ReadOnlyFilesystem => Error::ReadOnly,
-        ErrorKind::UnexpectedEof => Error::Corrupt("run is shorter than its index says"),
-        kind => Error::Io(kind),
     }
 }

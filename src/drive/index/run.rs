@@ -5,17 +5,24 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use super::block::BlockCursor;
 use super::cache::BlockCache;
 use super::filter::Filter;
 use super::meta::RunMeta;
 use super::seal::{HASH_LEN, RegisterHash, RunId, RunKey, RunSeal, Section};
-use super::{io_error, varint};
+use super::varint;
 use crate::contract::Error;
+use crate::fault::{UNREADABLE, from_io, from_io_read};
 use crate::now::read_now;
 
 const MAGIC: [u8; 8] = *b"sarsenr1";
+/// How often a block that the disk cannot read is tried before it is given up.
+const TRIES: usize = 5;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The fixed end of a run's file; the only part at a place that is known without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,8 +191,8 @@ impl Run {
         seal: RunSeal,
         cache: Arc<BlockCache>,
     ) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| io_error(&error))?;
-        let len = file.metadata().map_err(|error| io_error(&error))?.len();
+        let file = File::open(path).map_err(|error| from_io(&error))?;
+        let len = file.metadata().map_err(|error| from_io(&error))?.len();
         let footer_at = len.checked_sub(Footer::SEALED_LEN);
         let Some(footer_at) = footer_at.filter(|_| len == meta.bytes) else {
             return Err(Error::Corrupt("run has another length"));
@@ -194,7 +201,7 @@ impl Run {
         let read = |section, offset, len| {
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, offset)
-                .map_err(|error| io_error(&error))?;
+                .map_err(|error| from_io(&error))?;
             match key.open(section, &bytes).map(<[u8]>::len) {
                 Some(len) => bytes.truncate(len),
                 None => {
@@ -237,14 +244,29 @@ impl Run {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Hands on every entry of every block that reads well.
+    /// From now on no block of it can be read.
+    #[cfg(test)]
+    pub(super) fn lose(&mut self) {
+        self.file = crate::fault::tests::unreadable();
+    }
+
+    /// Hands on every entry of every block that reads well. What does not is lost with that: a disk that
+    /// stumbles gets its chances before.
     pub(super) fn sound_entries(
         &self,
         mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut bytes = Vec::new();
         for block in 0..self.index.blocks() {
-            match self.read_block(block, &mut bytes, Access::Scan) {
+            let mut read = self.read_block(block, &mut bytes, Access::Scan);
+            for _ in 1..TRIES {
+                if read != Err(UNREADABLE) {
+                    break;
+                }
+                thread::sleep(PAUSE);
+                read = self.read_block(block, &mut bytes, Access::Scan);
+            }
+            match read {
                 Err(Error::Corrupt(_)) => continue,
                 read => read?,
             }
@@ -308,7 +330,7 @@ impl Run {
             Access::Now => read_now(&self.file, buffer, *from).ok_or(Error::Timeout),
             Access::Point | Access::Scan => {
                 let read = self.file.read_exact_at(buffer, *from);
-                read.map_err(|error| io_error(&error))
+                read.map_err(|error| from_io_read(&error))
             }
         };
         let read = read.and_then(|()| {

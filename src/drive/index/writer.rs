@@ -9,8 +9,9 @@ use super::filter::Filter;
 use super::meta::RunMeta;
 use super::run::Footer;
 use super::seal::{HASH_LEN, RunId, RunKey, RunSeal, Section};
-use super::{filter_part, io_error, varint};
+use super::{filter_part, varint};
 use crate::contract::Error;
+use crate::fault::from_io;
 
 /// A block ends with the entry that makes it that long.
 const BLOCK_LEN: usize = 16 * 1024;
@@ -58,7 +59,7 @@ impl RunWriter {
             .write(true)
             .create_new(true)
             .open(path)
-            .map_err(|error| io_error(&error))?;
+            .map_err(|error| from_io(&error))?;
         Ok(Self {
             file,
             buffer: Vec::with_capacity(BUFFER_LEN + 2 * BLOCK_LEN),
@@ -143,7 +144,7 @@ impl RunWriter {
         };
         self.append(Section::Footer, footer.to_bytes())?;
         self.write_out()?;
-        self.file.sync_all().map_err(|error| io_error(&error))?;
+        self.file.sync_all().map_err(|error| from_io(&error))?;
         Ok(RunMeta {
             id: self.id,
             entries: self.entries,
@@ -191,12 +192,12 @@ impl RunWriter {
     fn write_out(&mut self) -> Result<(), Error> {
         self.file
             .write_all(&self.buffer)
-            .map_err(|error| io_error(&error))?;
+            .map_err(|error| from_io(&error))?;
         self.unsynced += self.buffer.len() as u64;
         self.buffer.clear();
         if self.unsynced >= UNSYNCED_LEN {
             self.unsynced = 0;
-            self.file.sync_data().map_err(|error| io_error(&error))?;
+            self.file.sync_data().map_err(|error| from_io(&error))?;
         }
         Ok(())
     }
