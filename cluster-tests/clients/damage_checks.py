@@ -72,7 +72,7 @@ def a_drive_removed_while_stopped():
     with Server() as server:
         bucket, want = fill(server)
         server.stop()
-        # A start needs a majority of the drives: for the ledger and the cluster secret.
+        # A start needs a majority of the drives: it writes to the ledger.
         shutil.rmtree(server.drives[2])
         server.start()
         verify(server, bucket, want, "one drive removed")

@@ -60,6 +60,22 @@ def a_replaced_drive_is_rebuilt_and_votes():
 
 
 @check
+def as_many_drives_as_there_is_parity_are_replaced_at_once():
+    with Server(variables=PUBLIC) as server:
+        bucket, want = fill(server)
+        # The cluster secret and the ledger too are on two drives alone, first these and then those.
+        for gone in (server.drives[:2], server.drives[2:]):
+            server.stop()
+            for drive in gone:
+                empty(drive)
+            server.start()
+            verify(server, bucket, want, "two drives replaced")
+            healed(server)
+        server.stop()
+        census(server)
+
+
+@check
 def a_rebuild_that_is_killed_is_done_again():
     with Server(variables=PUBLIC) as server:
         bucket, want = fill(server)

@@ -3,15 +3,40 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use drive::{Drive, MetaWrite, Status};
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use crate::seal::Sealer;
 
 const PREFIX: &[u8] = b"raft/";
+/// How long a drive may take to leave a damaged part of its index behind.
+const DAMAGE_WAIT: Duration = Duration::from_secs(10);
+/// How often it is asked meanwhile.
+const DAMAGE_STEP: Duration = Duration::from_millis(20);
+
+/// A name and what a drive keeps under it.
+type Copy = (Bytes, Bytes);
+
+/// What each of the drives keeps under a prefix. One that meets damage is no absent drive: it
+/// leaves the damage behind, joins, and then says what else it has.
+pub(crate) async fn scan_all(
+    drives: &[Arc<dyn Drive>],
+    prefix: &'static [u8],
+) -> Vec<Result<Vec<Copy>, drive::Error>> {
+    let deadline = Instant::now() + DAMAGE_WAIT;
+    let scan = async |drive: &Arc<dyn Drive>| loop {
+        match drive.meta_scan(Bytes::from_static(prefix)).await {
+            Err(drive::Error::Corrupt(_)) if Instant::now() < deadline => sleep(DAMAGE_STEP).await,
+            scan => return scan,
+        }
+    };
+    join_all(drives.iter().map(scan)).await
+}
 
 /// A change of one record.
 pub(crate) struct Change {
@@ -23,12 +48,7 @@ pub(crate) struct Change {
 
 /// Whether a majority of these drives answers, and none of them has a record of a ledger.
 pub async fn is_empty(drives: &[Arc<dyn Drive>]) -> Result<bool, Error> {
-    let scans = join_all(
-        drives
-            .iter()
-            .map(|d| d.meta_scan(Bytes::from_static(PREFIX))),
-    )
-    .await;
+    let scans = scan_all(drives, PREFIX).await;
     if scans.iter().filter(|scan| scan.is_ok()).count() <= drives.len() / 2 {
         return Err(Error::TooFewDrives);
     }
@@ -51,12 +71,7 @@ impl Mirror {
         drives: Vec<Arc<dyn Drive>>,
         sealer: Sealer,
     ) -> Result<(Self, Records), Error> {
-        let scans = join_all(
-            drives
-                .iter()
-                .map(|d| d.meta_scan(Bytes::from_static(PREFIX))),
-        )
-        .await;
+        let scans = scan_all(&drives, PREFIX).await;
         let answered = scans.iter().filter(|scan| scan.is_ok()).count();
         if answered <= drives.len() / 2 {
             return Err(Error::TooFewDrives);
@@ -106,7 +121,7 @@ impl Mirror {
 
     async fn make_good(
         &self,
-        scans: &[Result<Vec<(Bytes, Bytes)>, drive::Error>],
+        scans: &[Result<Vec<Copy>, drive::Error>],
         newest: &BTreeMap<Bytes, (u64, Vec<u8>)>,
     ) -> Result<(), Error> {
         for (drive, scan) in self.drives.iter().zip(scans) {

@@ -1,15 +1,25 @@
 //! The cluster secret: 32 random bytes from which the ledger's sealing key derives, kept on a
 //! node's drives in shares (Shamir, "How to share a secret", 1979, over GF(2^8)), so that fewer
-//! drives than a majority reveal nothing.
+//! than half of the drives reveal nothing. Half of them suffice to read every object.
+//!
+//! A share is `form (1) ‖ threshold (1) ‖ place from 1 (1) ‖ check (16) ‖ value (32)`. In the first
+//! form it took a majority, and the polynomials were random. In the second they derive from the
+//! secret, so that a place's share is always the same: it can be made again on any drive, at any time.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use drive::{Drive, MetaWrite};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::mirror::scan_all;
 
-const SHARE_KEY: &[u8] = b"secret/share";
-const FORMAT: u8 = 1;
+/// Where shares of the first form are, and how the names of all begin.
+const FIRST_KEY: &[u8] = b"secret/share";
+const SHARE_KEY: &[u8] = b"secret/share/2";
+const FIRST_FORM: u8 = 1;
+const FORM: u8 = 2;
 const LEN: usize = 32;
 
 /// The cluster secret. Wiped when dropped; never shown.
@@ -67,54 +77,65 @@ impl ClusterSecret {
     /// Puts the secret together again from the shares on these drives, and gives the drives that
     /// lack theirs, because they were replaced, what they had. `None` if no drive has
     /// one: then it was never stored. With fewer shares than needed it is an error, not `None`.
-    pub async fn recover(drives: &[std::sync::Arc<dyn Drive>]) -> Result<Option<Self>, Error> {
-        let mut shares = Vec::new();
-        let mut silent = 0;
-        let mut lacking = Vec::new();
-        for (place, drive) in (1..).zip(drives) {
-            match drive.meta_scan(Bytes::from_static(SHARE_KEY)).await {
-                Ok(found) => match found.iter().find_map(|(_, value)| Share::decode(value)) {
-                    Some(share) => shares.push(share),
-                    None => lacking.push((place, drive)),
-                },
-                Err(_) => silent += 1,
-            }
-        }
+    pub async fn recover(drives: &[Arc<dyn Drive>]) -> Result<Option<Self>, Error> {
+        let shares_of = |copies: &Vec<(Bytes, Bytes)>| {
+            let shares = copies.iter().filter_map(|(_, copy)| Share::decode(copy));
+            shares.collect()
+        };
+        let scans = scan_all(drives, FIRST_KEY).await;
+        let scans = scans.iter().map(|scan| scan.as_ref().ok());
+        let held: Vec<Option<Vec<Share>>> = scans.map(|scan| scan.map(shares_of)).collect();
+        let shares: Vec<&Share> = held.iter().flatten().flatten().collect();
         if shares.is_empty() {
-            let majority = drives.len() / 2 + 1;
-            return if drives.len() - silent >= majority {
+            let answered = held.iter().flatten().count();
+            return if answered > drives.len() / 2 {
                 Ok(None)
             } else {
                 Err(Error::TooFewDrives)
             };
         }
-        let (secret, chosen) = combine(&shares).ok_or(Error::TooFewShares)?;
-        for (place, drive) in lacking {
-            let share = secret.share(&chosen, place);
-            if store_share(drive, &share).await.is_ok() {
-                tracing::warn!(drive = %drive.identity().drive, "made its share of the secret good");
-            }
-        }
+        let secret = combine(&shares).ok_or(Error::TooFewShares)?;
+        secret.make_good(drives, &held).await?;
         Ok(Some(secret))
     }
 
-    /// The share at a place, from as many others as the secret takes.
-    fn share(&self, chosen: &[Share], x: u8) -> Share {
-        Share {
-            threshold: u8::try_from(chosen.len()).unwrap_or(u8::MAX),
-            x,
-            check: self.check(),
-            y: *interpolate(chosen, x),
+    /// Gives every drive the share of its place. Those of the first form go once all have theirs:
+    /// until then either form gives the secret back.
+    async fn make_good(
+        &self,
+        drives: &[Arc<dyn Drive>],
+        held: &[Option<Vec<Share>>],
+    ) -> Result<(), Error> {
+        let seats = || drives.iter().zip(held);
+        let mut lacking = 0;
+        for ((drive, held), share) in seats().zip(self.split(drives.len())?) {
+            if held.as_ref().is_some_and(|held| held.contains(&share)) {
+                continue;
+            }
+            match write(drive, SHARE_KEY, Some(share.encode())).await {
+                Ok(()) => {
+                    tracing::warn!(drive = %drive.identity().drive, "made its share of the secret good");
+                }
+                Err(_) => lacking += 1,
+            }
         }
+        let is_first = |share: &Share| share.form == FIRST_FORM;
+        for (drive, held) in seats().filter(|_| lacking == 0) {
+            if held.iter().flatten().any(is_first) {
+                // One that stays is removed after the next start.
+                let _ = write(drive, FIRST_KEY, None).await;
+            }
+        }
+        Ok(())
     }
 
-    /// Stores one share on each drive, any majority of which gives the secret back. Durable on a
+    /// Stores one share on each drive, any half of which gives the secret back. Durable on a
     /// majority on return.
-    pub async fn store(&self, drives: &[std::sync::Arc<dyn Drive>]) -> Result<(), Error> {
-        let shares = split(self, drives.len(), drives.len() / 2 + 1)?;
+    pub async fn store(&self, drives: &[Arc<dyn Drive>]) -> Result<(), Error> {
         let mut stored = 0;
-        for (drive, share) in drives.iter().zip(shares) {
-            stored += usize::from(store_share(drive, &share).await.is_ok());
+        for (drive, share) in drives.iter().zip(self.split(drives.len())?) {
+            let written = write(drive, SHARE_KEY, Some(share.encode())).await;
+            stored += usize::from(written.is_ok());
         }
         if stored > drives.len() / 2 {
             Ok(())
@@ -122,12 +143,44 @@ impl ClusterSecret {
             Err(Error::TooFewDrives)
         }
     }
+
+    /// How many of the drives give it back: half of them, which read every object whatever the
+    /// parity is.
+    pub fn threshold(drives: usize) -> usize {
+        drives.div_ceil(2)
+    }
+
+    /// The shares of that many drives.
+    fn split(&self, drives: usize) -> Result<Vec<Share>, Error> {
+        let count = u8::try_from(drives).map_err(|_| Error::TooFewDrives)?;
+        let threshold = u8::try_from(Self::threshold(drives)).map_err(|_| Error::TooFewDrives)?;
+        let key = self.derive("sarsen 2026-11-25 cluster secret share coefficients v2");
+        let derived = |power: u8| {
+            let hash = blake3::keyed_hash(&key, &[threshold, power]);
+            Zeroizing::new(*hash.as_bytes())
+        };
+        let coefficients: Vec<_> = std::iter::once(self.0.clone())
+            .chain((1..threshold).map(derived))
+            .collect();
+        let share = |x| Share {
+            form: FORM,
+            threshold,
+            x,
+            check: self.check(),
+            y: evaluate(&coefficients, x),
+        };
+        Ok((1..=count).map(share).collect())
+    }
 }
 
-async fn store_share(drive: &std::sync::Arc<dyn Drive>, share: &Share) -> Result<(), drive::Error> {
+async fn write(
+    drive: &Arc<dyn Drive>,
+    key: &'static [u8],
+    value: Option<Vec<u8>>,
+) -> Result<(), drive::Error> {
     let write = MetaWrite {
-        key: Bytes::from_static(SHARE_KEY),
-        value: Some(share.encode().into()),
+        key: Bytes::from_static(key),
+        value: value.map(Bytes::from),
     };
     drive.meta_write(vec![write]).await
 }
@@ -135,6 +188,7 @@ async fn store_share(drive: &std::sync::Arc<dyn Drive>, share: &Share) -> Result
 /// One point of the polynomials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Share {
+    form: u8,
     threshold: u8,
     x: u8,
     check: [u8; 16],
@@ -143,18 +197,19 @@ struct Share {
 
 impl Share {
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT, self.threshold, self.x];
+        let mut bytes = vec![self.form, self.threshold, self.x];
         bytes.extend_from_slice(&self.check);
         bytes.extend_from_slice(&self.y);
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let ([FORMAT, threshold, x], rest) = bytes.split_first_chunk()? else {
+        let ([form @ (FIRST_FORM | FORM), threshold, x], rest) = bytes.split_first_chunk()? else {
             return None;
         };
         let (check, y) = rest.split_first_chunk()?;
         Some(Self {
+            form: *form,
             threshold: *threshold,
             x: *x,
             check: *check,
@@ -180,41 +235,23 @@ fn inverse(a: u8) -> u8 {
     })
 }
 
-fn split(secret: &ClusterSecret, count: usize, threshold: usize) -> Result<Vec<Share>, Error> {
-    let mut coefficients = vec![Zeroizing::new(*secret.0)];
-    for _ in 1..threshold {
-        let mut random = Zeroizing::new([0; LEN]);
-        getrandom::fill(&mut *random).map_err(|_| Error::Randomness)?;
-        coefficients.push(random);
+/// The polynomials' values at `x`.
+fn evaluate(coefficients: &[Zeroizing<[u8; LEN]>], x: u8) -> [u8; LEN] {
+    let mut y = [0; LEN];
+    for row in coefficients.iter().rev() {
+        for (y, coefficient) in y.iter_mut().zip(row.iter()) {
+            *y = multiply(*y, x) ^ coefficient;
+        }
     }
-    let threshold = u8::try_from(threshold).map_err(|_| Error::TooFewDrives)?;
-    let count = u8::try_from(count).map_err(|_| Error::TooFewDrives)?;
-    let share = |x: u8| {
-        let mut y = [0; LEN];
-        for row in coefficients.iter().rev() {
-            for (y, coefficient) in y.iter_mut().zip(row.iter()) {
-                *y = multiply(*y, x) ^ coefficient;
-            }
-        }
-        Share {
-            threshold,
-            x,
-            check: secret.check(),
-            y,
-        }
-    };
-    Ok((1..=count).map(share).collect())
+    y
 }
 
-/// Interpolates at zero from shares of one secret, which are told with it. `None` if they are too
-/// few or do not agree.
-fn combine(shares: &[Share]) -> Option<(ClusterSecret, Vec<Share>)> {
+/// The secret of which these are shares. `None` if they are too few or do not agree.
+fn combine(shares: &[&Share]) -> Option<ClusterSecret> {
     for first in shares {
+        let kin = |share: &Share| (share.form, share.threshold, share.check);
         let mut chosen: Vec<&Share> = Vec::new();
-        for share in shares
-            .iter()
-            .filter(|s| s.check == first.check && s.threshold == first.threshold)
-        {
+        for share in shares.iter().filter(|share| kin(share) == kin(first)) {
             if chosen.iter().all(|known| known.x != share.x)
                 && chosen.len() < usize::from(first.threshold)
             {
@@ -224,22 +261,21 @@ fn combine(shares: &[Share]) -> Option<(ClusterSecret, Vec<Share>)> {
         if chosen.len() < usize::from(first.threshold) {
             continue;
         }
-        let chosen: Vec<Share> = chosen.into_iter().cloned().collect();
-        let secret = ClusterSecret(interpolate(&chosen, 0));
+        let secret = ClusterSecret(interpolate(&chosen));
         if secret.check() == first.check {
-            return Some((secret, chosen));
+            return Some(secret);
         }
     }
     None
 }
 
-/// The polynomials' values at `x`, from their values at the shares' places.
-fn interpolate(shares: &[Share], x: u8) -> Zeroizing<[u8; LEN]> {
+/// The polynomials' values at zero, from their values at the shares' places.
+fn interpolate(shares: &[&Share]) -> Zeroizing<[u8; LEN]> {
     let mut bytes = Zeroizing::new([0; LEN]);
     for share in shares {
         let others = shares.iter().filter(|other| other.x != share.x);
         let weight = others.fold(1, |weight, other| {
-            multiply(weight, multiply(other.x ^ x, inverse(other.x ^ share.x)))
+            multiply(weight, multiply(other.x, inverse(other.x ^ share.x)))
         });
         for (byte, y) in bytes.iter_mut().zip(share.y) {
             *byte ^= multiply(weight, y);
@@ -250,6 +286,9 @@ fn interpolate(shares: &[Share], x: u8) -> Zeroizing<[u8; LEN]> {
 
 #[cfg(test)]
 mod tests {
+    use drive::{Fault, Identity, Twin};
+    use types::{DeploymentId, DriveId};
+
     use super::*;
 
     #[test]
@@ -260,40 +299,112 @@ mod tests {
     }
 
     #[test]
-    fn any_majority_gives_the_secret_back_and_fewer_give_nothing() {
+    fn any_half_gives_the_secret_back_and_fewer_give_nothing() {
         let secret = ClusterSecret::make().unwrap();
-        for count in 1..=5 {
-            let threshold = count / 2 + 1;
-            let shares = split(&secret, count, threshold).unwrap();
+        for count in 1..=6 {
+            let shares = secret.split(count).unwrap();
+            assert_eq!(shares, secret.split(count).unwrap(), "always the same");
             for mask in 0u32..1 << count {
-                let some: Vec<Share> = shares
+                let some: Vec<&Share> = shares
                     .iter()
                     .enumerate()
                     .filter(|(at, _)| mask & (1 << at) != 0)
-                    .map(|(_, share)| Share::decode(&share.encode()).unwrap())
+                    .map(|(_, share)| share)
                     .collect();
-                let got = combine(&some);
-                let enough = some.len() >= threshold;
-                let bytes = got.as_ref().map(|(secret, _)| *secret.0);
-                assert_eq!(bytes, enough.then_some(*secret.0), "{count} {mask:b}");
-                // A drive that was replaced gets the share that it had, and no other.
-                for share in &shares {
-                    let again = got
-                        .as_ref()
-                        .map(|(secret, chosen)| secret.share(chosen, share.x));
-                    assert!(again.is_none_or(|again| again == *share));
-                }
+                let enough = 2 * some.len() >= count && !some.is_empty();
+                let found = combine(&some).map(|found| *found.0);
+                assert_eq!(found, enough.then_some(*secret.0), "{count} {mask:b}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_share_holds_is_read_back() {
+        for share in ClusterSecret::make().unwrap().split(3).unwrap() {
+            let mut bytes = share.encode();
+            assert_eq!(Share::decode(&bytes), Some(share));
+            bytes[0] = 3;
+            assert_eq!(Share::decode(&bytes), None, "a form of later");
         }
     }
 
     #[test]
     fn a_flipped_share_is_not_believed() {
         let secret = ClusterSecret::make().unwrap();
-        let mut shares = split(&secret, 3, 2).unwrap();
+        let mut shares = secret.split(3).unwrap();
         shares.truncate(2);
         shares[0].y[5] ^= 1;
-        assert!(combine(&shares).is_none());
+        assert!(combine(&[&shares[0], &shares[1]]).is_none());
+    }
+
+    /// Shares of a majority of four drives, from before, on drives in memory.
+    async fn first_shares(secret: &ClusterSecret) -> Vec<Arc<Twin>> {
+        let twin = |place: u8| {
+            let identity = Identity {
+                deployment: DeploymentId::from_bytes([7; 16]),
+                drive: DriveId::from_bytes([place; 16]),
+                pool: 0,
+                set: 0,
+                place,
+            };
+            Arc::new(Twin::new(identity, u64::from(place)))
+        };
+        let twins: Vec<_> = (0..4).map(twin).collect();
+        let random = || ClusterSecret::make().unwrap().0;
+        let coefficients = [secret.0.clone(), random(), random()];
+        for (x, drive) in (1..).zip(&twins) {
+            let share = Share {
+                form: FIRST_FORM,
+                threshold: 3,
+                x,
+                check: secret.check(),
+                y: evaluate(&coefficients, x),
+            };
+            let drive = Arc::clone(drive) as Arc<dyn Drive>;
+            let written = write(&drive, FIRST_KEY, Some(share.encode())).await;
+            written.unwrap();
+        }
+        twins
+    }
+
+    /// Fails if shares of both forms are mixed, or the first ones go too early.
+    #[tokio::test]
+    async fn shares_of_the_first_form_are_replaced_however_often_that_is_cut_off() {
+        let secret = ClusterSecret::make().unwrap();
+        for written in 0..=4 {
+            let twins = first_shares(&secret).await;
+            let drives: Vec<Arc<dyn Drive>> =
+                twins.iter().map(|twin| Arc::clone(twin) as _).collect();
+            for (drive, share) in drives.iter().zip(secret.split(4).unwrap()).take(written) {
+                let written = write(drive, SHARE_KEY, Some(share.encode())).await;
+                written.unwrap();
+            }
+            // One that takes its share while others do not must keep the one it had.
+            twins[1..]
+                .iter()
+                .for_each(|twin| twin.fail(Fault::ReadOnly));
+            ClusterSecret::recover(&drives).await.unwrap().unwrap();
+            twins[1..]
+                .iter()
+                .for_each(|twin| twin.mend(Fault::ReadOnly));
+            twins[written % 4].fail(Fault::Offline);
+            for _ in 0..2 {
+                let found = ClusterSecret::recover(&drives).await.unwrap().unwrap();
+                assert_eq!(*found.0, *secret.0, "{written} were written");
+            }
+            twins[written % 4].mend(Fault::Offline);
+            ClusterSecret::recover(&drives).await.unwrap().unwrap();
+            for drive in &drives {
+                let left = drive.meta_scan(Bytes::from_static(FIRST_KEY)).await;
+                let names: Vec<Bytes> = left.unwrap().into_iter().map(|(name, _)| name).collect();
+                assert_eq!(names, [SHARE_KEY], "{written} were written");
+            }
+            for away in &twins[..2] {
+                away.fail(Fault::Offline);
+            }
+            let found = ClusterSecret::recover(&drives).await.unwrap().unwrap();
+            assert_eq!(*found.0, *secret.0);
+        }
     }
 
     #[test]

@@ -98,9 +98,9 @@ async fn secret(
     }
     let made = ClusterSecret::make()?;
     made.store(drives).await?;
-    if drives.len() == 1 {
+    if ClusterSecret::threshold(drives.len()) == 1 {
         tracing::warn!(
-            "the cluster secret lies whole on the only drive: name a SARSEN_STATE_DIR to keep it elsewhere"
+            "the cluster secret lies whole on each drive: name a SARSEN_STATE_DIR to keep it elsewhere"
         );
     }
     Ok(made)
