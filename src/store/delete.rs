@@ -52,16 +52,10 @@ impl ErasureSet {
             (Some(VersionId::Null), _) | (None, Versioning::Off) => Want::Null,
             (None, _) => Want::Latest,
         };
-        let register = &spot.register;
-        let mut decided = decide(self, &pass, register, spot.slot, want).await?;
+        let mut decided = decide(self, &pass, &spot.register, spot.slot, want).await?;
         let mut sure = true;
-        if decided.history.current().is_none() && delete.versioning == Versioning::Off {
-            // Nothing newer is written that a put which was cut off would be older than. It may
-            // be on drives that no read quorum met, and be finished by a later touch.
-            match decide_with(self, &pass, register, spot.slot, want, Voices::All).await {
-                Ok(heard) => decided = heard,
-                Err(_) => sure = false,
-            }
+        if want == Want::Null && decided.history.current().is_none() {
+            (decided, sure) = self.hear_all(&pass, spot, delete, decided).await?;
         }
         let Decided { lease, history, .. } = decided;
         let current = history.current().map(|current| current.head);
@@ -71,9 +65,9 @@ impl ErasureSet {
                 self.marker(delete, history.prev().unwrap_or(Order::ZERO))
             }
             (_, _, Some(current)) => self.tombstone(&current, delete.now),
-            (None, Versioning::Off, None) if !sure => {
-                let (version, never) = (VersionId::Null, Order::ZERO);
-                self.bare(Kind::Tombstone, version, never, never, delete.now)
+            (_, _, None) if !sure => {
+                let (version, prev) = (VersionId::Null, history.prev().unwrap_or(Order::ZERO));
+                self.bare(Kind::Tombstone, version, Order::ZERO, prev, delete.now)
             }
             (version, _, None) => {
                 return Ok(Deleted {
@@ -95,6 +89,31 @@ impl ErasureSet {
                 marker: was_marker,
             },
         })
+    }
+
+    /// What all drives have of a null version that a read quorum has not. Nothing newer may be
+    /// written that a put which was cut off would be older than: it may be on drives that no read
+    /// quorum met, and be finished by a later touch. `false` if not all answer; then what is decided
+    /// tells where in the history a tombstone has its place.
+    async fn hear_all(
+        self: &Arc<Self>,
+        pass: &Pass,
+        spot: &Spot,
+        delete: &Delete,
+        decided: Decided,
+    ) -> Result<(Decided, bool), Error> {
+        let (register, slot) = (&spot.register, spot.slot);
+        let heard = decide_with(self, pass, register, slot, Want::Null, Voices::All).await;
+        if let Ok(heard) = heard {
+            return Ok((heard, true));
+        }
+        if delete.versioning == Versioning::Off {
+            return Ok((decided, false));
+        }
+        let mut decided = decide(self, pass, register, slot, Want::All).await?;
+        let null = |version: &quorum::Decided| version.head.version == VersionId::Null;
+        decided.history.versions.retain(null);
+        Ok((decided, false))
     }
 
     /// Orders and commits a row without bytes.
