@@ -69,6 +69,11 @@ impl Tally {
         }
     }
 
+    /// How many more must acknowledge.
+    pub fn missing(&self) -> usize {
+        self.need.saturating_sub(self.acknowledged().len())
+    }
+
     /// Who has it.
     pub fn acknowledged(&self) -> Places {
         self.ok.and(self.all)

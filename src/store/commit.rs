@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drive::{Commit, Committed, Register, Row};
+use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{Stream, StreamExt};
 use quorum::{Places, Tally, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
 use types::{Head, Order, Placed, VersionId};
 
+use crate::answers::Answers;
 use crate::error::Error;
 use crate::gates::Pass;
 use crate::heal::Depth;
@@ -76,8 +77,6 @@ impl ErasureSet {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = (usize, Result<Committed, drive::Error>)> + Send>>;
-
 /// A commit that somebody waits for. Dropping it hands it to the set's collector.
 pub(crate) struct InFlight(Option<Flight>);
 
@@ -87,7 +86,7 @@ pub(crate) struct Flight {
     lease: Lease,
     parcel: Parcel,
     tally: Tally,
-    answers: FuturesUnordered<Answer>,
+    answers: Answers<Committed>,
     failed: Vec<usize>,
     decided: bool,
     /// Held until the commit is decided.
@@ -112,7 +111,7 @@ impl InFlight {
             set: Arc::clone(set),
             lease,
             parcel,
-            answers: FuturesUnordered::new(),
+            answers: Answers::new(),
             failed: Vec::new(),
             decided: false,
             pass: Some(pass),
@@ -129,12 +128,7 @@ impl InFlight {
         let Some(mut flight) = self.0.take() else {
             return 0;
         };
-        while let Some((place, answer)) = flight.answers.next().await {
-            match answer {
-                Ok(done) => flight.note(place, done),
-                Err(error) => flight.refuse(place, &error),
-            }
-        }
+        flight.hear_all().await;
         u64::try_from(flight.tally.acknowledged().len()).unwrap_or(0)
     }
 
@@ -181,8 +175,7 @@ impl Flight {
             row: Arc::clone(&self.parcel.row),
             inline: self.parcel.inline.get(place).cloned().flatten(),
         });
-        self.answers
-            .push(Box::pin(async move { (place, reply.await) }));
+        self.answers.push(place, reply);
     }
 
     fn full(&self) -> bool {
@@ -200,18 +193,27 @@ impl Flight {
                 Verdict::Lost if self.answers.is_empty() => return Standing::Short,
                 Verdict::Lost | Verdict::Wait => {}
             }
-            match self.answers.next().await {
-                Some((place, Ok(done))) => self.note(place, done),
-                Some((place, Err(drive::Error::Fenced { .. }))) => {
-                    self.tally.failed(place);
-                    let Some(grown) = self.set.holder.refused(self.lease) else {
-                        self.depose();
-                        return Standing::Deposed;
-                    };
-                    self.begin_anew(grown);
+            if self.answers.is_empty() {
+                return Standing::Short;
+            }
+            let answers = self.answers.next(self.tally.missing()).await;
+            let mut fenced = false;
+            for (place, answer) in answers {
+                match answer {
+                    Ok(done) => self.note(place, done),
+                    Err(drive::Error::Fenced { .. }) => {
+                        self.tally.failed(place);
+                        fenced = true;
+                    }
+                    Err(error) => self.refuse(place, &error),
                 }
-                Some((place, Err(error))) => self.refuse(place, &error),
-                None => return Standing::Short,
+            }
+            if fenced && self.tally.verdict() != Verdict::Agreed {
+                let Some(grown) = self.set.holder.refused(self.lease) else {
+                    self.depose();
+                    return Standing::Deposed;
+                };
+                self.begin_anew(grown);
             }
         }
     }
@@ -221,7 +223,7 @@ impl Flight {
     fn begin_anew(&mut self, lease: Lease) {
         self.lease = lease;
         self.tally = Tally::new(&self.parcel.row.head, self.set.len());
-        self.answers = FuturesUnordered::new();
+        self.answers = Answers::new();
         self.failed.clear();
         for place in 0..self.set.len() {
             self.send_to(place);
@@ -259,7 +261,7 @@ impl Flight {
     fn depose(&mut self) {
         self.decided = true;
         self.failed.clear();
-        self.answers.clear();
+        self.answers = Answers::new();
         self.pass = None;
     }
 
@@ -280,13 +282,20 @@ impl Flight {
                 }
             }
         }
-        while let Some((place, answer)) = self.answers.next().await {
-            match answer {
-                Ok(done) => self.note(place, done),
-                Err(error) => self.refuse(place, &error),
+        self.hear_all().await;
+        self.close();
+    }
+
+    /// Waits for the answers that are still to come.
+    async fn hear_all(&mut self) {
+        while !self.answers.is_empty() {
+            for (place, answer) in self.answers.next(usize::MAX).await {
+                match answer {
+                    Ok(done) => self.note(place, done),
+                    Err(error) => self.refuse(place, &error),
+                }
             }
         }
-        self.close();
     }
 
     /// Writes shard files on the places that lack theirs. A drive that had its own may be gone for

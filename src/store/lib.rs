@@ -4,6 +4,7 @@
 //! must not know gRPC, Raft, users or the wire of S3; leases are given to it.
 
 mod amend;
+mod answers;
 mod block;
 mod buffers;
 mod commit;
