@@ -216,27 +216,35 @@ impl Committer {
     pub(super) fn run(mut self) {
         let mut jobs = Vec::new();
         while let Some(bytes) = self.shared.queue.take(&mut jobs) {
-            if let Err(error) = self.commit(&mut jobs, bytes) {
-                let why = format!("the log cannot be written: {error}");
-                self.shared.health.kill(&why);
-                self.shared.queue.close(&why);
+            let failed = self.commit(&mut jobs, bytes).err();
+            let health = &self.shared.health;
+            let unfit = || health.check_write().err().filter(|_| !health.is_hung());
+            let end = failed.map(|error| self.end_service(error)).or_else(unfit);
+            if let Some(error) = end {
                 for (waiter, _) in self.pending.waiters.drain(..) {
-                    waiter.answer(Err(Error::Offline(Arc::from(why.as_str()))), 0);
+                    waiter.answer(Err(error.clone()), 0);
                 }
-                jobs.drain(..)
-                    .for_each(|job| job.refuse(Error::Offline(Arc::from(why.as_str()))));
-            }
-            if let Err(error) = self.shared.health.check()
-                && !self.shared.health.is_hung()
-            {
                 self.refuse_rest(&mut jobs, &error);
                 return;
             }
         }
     }
 
+    /// Nothing is written after a batch that may be half there. Readers were not shown any of it: a file
+    /// system that takes no writes any more is still read.
+    fn end_service(&self, error: Error) -> Error {
+        if error == Error::ReadOnly {
+            self.shared.health.set_read_only();
+            return error;
+        }
+        let why = format!("the log cannot be written: {error}");
+        self.shared.health.kill(&why);
+        Error::Offline(Arc::from(why))
+    }
+
     fn refuse_rest(&self, jobs: &mut Vec<Job>, error: &Error) {
         self.shared.queue.close(&error.to_string());
+        jobs.drain(..).for_each(|job| job.refuse(error.clone()));
         while self.shared.queue.take(jobs).is_some() {
             jobs.drain(..).for_each(|job| job.refuse(error.clone()));
         }
@@ -471,7 +479,7 @@ impl Committer {
             .chores
             .look(|chores| chores.frozen.len() > FROZEN_MAX && !chores.stop)
             && !health.is_full()
-            && health.check().is_ok()
+            && health.check_write().is_ok()
         {
             let few = |chores: &super::shared::ChoreState| {
                 chores.frozen.len() <= FROZEN_MAX || chores.stop

@@ -185,14 +185,15 @@ fn check_disk(keeper: &Keeper) {
         .set_full(!enough || full && shared.segments.spares() < SPARES);
 }
 
-/// Finds out whether a hung drive answers again: a write, a sync and a read.
+/// Finds out whether a hung drive answers again: a write, a sync and a read, or what is left of these.
 fn probe(keeper: &Keeper) {
     let shared = &keeper.shared;
     let (answer, answered) = oneshot::channel();
     shared.queue.push(Job::Sync(Force::Yes, answer));
+    let read_only = shared.health.is_read_only();
     // This thread may hang as long as the disk does: it has nothing better to do.
     let wrote = answered.blocking_recv().is_ok_and(|result| result.is_ok());
-    if wrote && shared.root.still_itself().is_ok() && shared.root.space().is_ok() {
+    if (wrote || read_only) && shared.root.still_itself().is_ok() && shared.root.space().is_ok() {
         shared.chores.look(|chores| chores.hung = false);
         shared.health.revive();
     }

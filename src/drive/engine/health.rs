@@ -79,7 +79,8 @@ impl Health {
         }
     }
 
-    fn is_read_only(&self) -> bool {
+    /// Whether the mount takes no writes.
+    pub(super) fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::Relaxed)
     }
 

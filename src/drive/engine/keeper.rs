@@ -193,7 +193,8 @@ impl Keeper {
     pub(super) fn report(&self, what: &str, error: &Error) {
         match error {
             Error::Full => self.shared.health.set_full(true),
-            Error::Io(_) | Error::ReadOnly | Error::Offline(_) => {
+            Error::ReadOnly => self.shared.health.set_read_only(),
+            Error::Io(_) | Error::Offline(_) => {
                 self.shared.health.kill(&format!("{what}: {error}"));
             }
             other => tracing::error!(what, error = %other, "drive upkeep failed"),

@@ -138,7 +138,7 @@ pub(super) fn examine_root(root: &OwnedFd) -> Result<(Found, Option<OwnedFd>), E
     let found = match parsed {
         Err(why) => return Ok((Found::Damaged(why), None)),
         Ok(formatted) if formatted.mounted && !mounted => Found::Unmounted(formatted),
-        Ok(formatted) if is_read_only(root)? => Found::ReadOnly(formatted),
+        Ok(formatted) if is_read_only(root)? || syncs_nothing(root) => Found::ReadOnly(formatted),
         Ok(formatted) => Found::Formatted(formatted),
     };
     Ok((found, Some(identity_file)))
@@ -215,6 +215,12 @@ pub(super) fn is_mount(root: &OwnedFd) -> Result<bool, Errno> {
     let parent = rustix::fs::statat(root, "..", AtFlags::empty())?;
     // `/` is its own parent.
     Ok(own.st_dev != parent.st_dev || own.st_ino == parent.st_ino)
+}
+
+/// Whether the file system takes no writes since it found itself damaged: ext4 does not then say so among
+/// its flags.
+fn syncs_nothing(root: impl AsFd) -> bool {
+    rustix::fs::fsync(root) == Err(Errno::ROFS)
 }
 
 /// Whether the file system takes no writes.
