@@ -77,7 +77,10 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     if writable {
         fs::create_dir_all(&log).map_err(io)?;
         fs::create_dir_all(&runs).map_err(io)?;
-        sync_directory(&index).map_err(io)?;
+        // Names too may be in memory alone, if a life ended before they were synced.
+        for directory in [&index, &log, &runs] {
+            sync_directory(directory).map_err(io)?;
+        }
     }
     let segments = Segments::open(&log, expected.drive).map_err(io)?;
     let ids = segments.list(writable).map_err(io)?;
@@ -235,7 +238,7 @@ fn keep_readable(segments: &Segments, manifest: &Manifest, tail: &[u64]) -> io::
     Ok(())
 }
 
-/// Makes durable what the tail holds, and readies the segment that the next batch goes to;
+/// Readies the segment that the next batch goes to;
 /// `None` on a read-only mount.
 fn finish_log(
     segments: &Segments,
@@ -247,10 +250,6 @@ fn finish_log(
     }
     if !writable {
         return Ok(None);
-    }
-    // Batches that a killed process wrote and did not sync are shown from here on.
-    for segment in segments.all().iter().filter(|segment| segment.nonce != 0) {
-        segment.file.sync_data()?;
     }
     replayed
         .spares

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{Advice, SeekFrom};
 use rustix::io::Errno;
 use types::DriveId;
 
@@ -36,6 +37,10 @@ pub(super) struct Replayed {
 /// lies. `ids` are the segments that have a file, in order. A tail that was torn by a crash ends
 /// the log; a gap in front of a later batch is damage, and the rest is handed over all the same.
 /// `apply` answers whether it could make sense of the entries.
+///
+/// What a killed process left on its way to the disk is synced first, since it is shown from here on. Then only
+/// what is read from the disk counts: where a sync failed, in an earlier life too, memory may go on
+/// showing bytes that never got there, and the next sync says nothing of them.
 pub(super) fn replay(
     segments: &Segments,
     drive: DriveId,
@@ -73,7 +78,10 @@ pub(super) fn replay(
             FIRST_BATCH
         };
         segment.used.store(u64::from(begin), Ordering::Relaxed);
-        let mut reader = Reader::new(&segment, drive);
+        if writable {
+            segment.file.sync_data()?;
+        }
+        let mut reader = Reader::of_tail(&segment, drive, segments.open_direct(id)?)?;
         let found = read_segment(&mut reader, begin, &mut out, &mut apply)?;
         if found || id == from.segment {
             if let Some(before) = out.active.replace(Arc::clone(&segment)) {
@@ -149,13 +157,27 @@ fn read_segment(
     }
 }
 
+/// Where bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// From memory, if they are there.
+    Memory,
+    /// From the disk.
+    Disk,
+}
+
 /// Reads batches of one segment through a window.
 pub(super) struct Reader<'s> {
     segment: &'s Segment,
     drive: DriveId,
     nonce: u64,
-    window: Vec<u8>,
+    /// The same file, past what memory holds of it.
+    direct: Option<File>,
+    /// Whole blocks; it begins somewhere in `memory`, where a direct read may put them.
+    window: Range<usize>,
     window_at: u64,
+    window_from: Source,
+    memory: Vec<u8>,
 }
 
 impl<'s> Reader<'s> {
@@ -165,23 +187,54 @@ impl<'s> Reader<'s> {
             segment,
             drive,
             nonce: segment.nonce,
-            window: Vec::new(),
+            direct: None,
+            window: 0..0,
             window_at: 0,
+            window_from: Source::Memory,
+            memory: Vec::new(),
+        }
+    }
+
+    /// A reader of a segment of the tail: `direct` is the same file, read from the disk. Without it what
+    /// memory holds is dropped, as far as the system does that.
+    fn of_tail(segment: &'s Segment, drive: DriveId, direct: Option<File>) -> io::Result<Self> {
+        let mut reader = Self::new(segment, drive);
+        match direct {
+            Some(direct) => reader.direct = Some(direct),
+            None => reader.forget()?,
+        }
+        Ok(reader)
+    }
+
+    fn forget(&mut self) -> io::Result<()> {
+        self.direct = None;
+        match rustix::fs::fadvise(&self.segment.file, 0, None, Advice::DontNeed) {
+            // A file system in memory alone.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            dropped => Ok(dropped?),
+        }
+    }
+
+    fn best_source(&self) -> Source {
+        match self.direct {
+            Some(_) => Source::Disk,
+            None => Source::Memory,
         }
     }
 
     /// The whole batch at `at`, if there is one of this segment's life.
     pub(super) fn batch(&mut self, at: u64) -> io::Result<Option<Batch<'_>>> {
-        let Some((header, _)) = self.header(at)? else {
+        let source = self.best_source();
+        let Some((header, _)) = self.header(at, source)? else {
             return Ok(None);
         };
         let len = usize::try_from(header.len).unwrap_or(usize::MAX);
-        Ok(self.bytes(at, len)?.and_then(batch::open))
+        Ok(self.bytes(at, len, source)?.and_then(batch::open))
     }
 
-    fn header(&mut self, at: u64) -> io::Result<Option<(batch::Header, u64)>> {
+    fn header(&mut self, at: u64, source: Source) -> io::Result<Option<(batch::Header, u64)>> {
         let (drive, nonce) = (self.drive, self.nonce);
-        let Some(bytes) = self.bytes(at, HEADER_LEN)? else {
+        let Some(bytes) = self.bytes(at, HEADER_LEN, source)? else {
             return Ok(None);
         };
         Ok(batch::peek(bytes).filter(|(header, _)| header.drive == drive && header.nonce == nonce))
@@ -198,8 +251,9 @@ impl<'s> Reader<'s> {
                     None => return Ok(None),
                 }
             }
+            // Only a look: what is found is read again by whoever relies on it.
             let due = self
-                .header(at)?
+                .header(at, Source::Memory)?
                 .is_some_and(|(header, _)| header.number >= number);
             if due && self.batch(at)?.is_some() {
                 return Ok(Some(at));
@@ -209,19 +263,42 @@ impl<'s> Reader<'s> {
         Ok(None)
     }
 
-    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Option<&[u8]>> {
+    fn bytes(&mut self, at: u64, len: usize, source: Source) -> io::Result<Option<&[u8]>> {
         let end = at.saturating_add(len as u64);
         if end > self.segment.len {
             return Ok(None);
         }
-        if at < self.window_at || end > self.window_at + self.window.len() as u64 {
-            let rest = usize::try_from(self.segment.len - at).unwrap_or(usize::MAX);
-            self.window.resize(len.max(WINDOW).min(rest), 0);
-            self.window_at = at;
-            read_exact(&self.segment.file, &mut self.window, at)?;
+        let within = at >= self.window_at && end <= self.window_at + self.window.len() as u64;
+        if !within || source == Source::Disk && self.window_from == Source::Memory {
+            self.fill(at, len, source)?;
         }
         let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
-        Ok(self.window.get(from..from + len))
+        let window = self.memory.get(self.window.clone()).unwrap_or_default();
+        Ok(window.get(from..from + len))
+    }
+
+    /// Reads a window that begins at `at`.
+    fn fill(&mut self, at: u64, len: usize, source: Source) -> io::Result<()> {
+        let rest = usize::try_from(self.segment.len - at).unwrap_or(usize::MAX);
+        let len = len.next_multiple_of(ALIGN).max(WINDOW).min(rest);
+        self.memory.resize(len + ALIGN, 0);
+        let from = self.memory.as_ptr().align_offset(ALIGN).min(ALIGN);
+        self.window = from..from + len;
+        let Some(window) = self.memory.get_mut(self.window.clone()) else {
+            return Ok(());
+        };
+        (self.window_at, self.window_from) = (at, source);
+        if source == Source::Disk
+            && let Some(direct) = &self.direct
+        {
+            match read_exact(direct, window, at) {
+                // Blocks larger than ours, say: then as where there are no direct reads.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.forget()?,
+                read => return read,
+            }
+        }
+        let window = self.memory.get_mut(self.window.clone());
+        read_exact(&self.segment.file, window.unwrap_or_default(), at)
     }
 }
 
@@ -245,5 +322,59 @@ fn read_exact(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
             Ok(())
         }
         read => read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{self, PEERS};
+    use super::super::segment::SegmentHeader;
+    use super::*;
+    use crate::files::Scratch;
+
+    const DRIVE: DriveId = DriveId::from_bytes([2; 16]);
+
+    fn batch(nonce: u64, number: u64) -> Vec<u8> {
+        let mut batch = [vec![0; HEADER_LEN], vec![5; 6000]].concat();
+        batch::seal(&mut batch, DRIVE, nonce, number, 0, &[0; PEERS]);
+        batch
+    }
+
+    /// Fails if a batch counts that memory holds and the disk does not, or the other way round.
+    #[test]
+    fn only_what_the_disk_holds_counts() {
+        let scratch = Scratch::new();
+        let paths = ["disk", "memory"].map(|name| scratch.path().join(name));
+        let files = paths.clone().map(|path| {
+            let file = File::options()
+                .create_new(true)
+                .read(true)
+                .write(true)
+                .open(path)
+                .unwrap();
+            file.set_len(1 << 20).unwrap();
+            file
+        });
+        let header = SegmentHeader {
+            drive: DRIVE,
+            id: 1,
+            nonce: 7,
+            len: 1 << 20,
+        };
+        let [disk, memory] = files;
+        let (first, second) = (batch(7, 1), batch(7, 2));
+        let at = u64::from(FIRST_BATCH);
+        let then = at + first.len() as u64;
+        for file in [&disk, &memory] {
+            file.write_all_at(&first, at).unwrap();
+        }
+        memory.write_all_at(&second, then).unwrap();
+        let segment = Segment::new(header, memory);
+        let mut reader = Reader::of_tail(&segment, DRIVE, Some(disk)).unwrap();
+        assert!(reader.batch(at).unwrap().is_some());
+        assert!(reader.batch(then).unwrap().is_none());
+        assert_eq!(reader.later_batch(at, 2).unwrap(), None, "nor behind");
+        let mut without = Reader::of_tail(&segment, DRIVE, None).unwrap();
+        assert!(without.batch(then).unwrap().is_some());
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
 use types::DriveId;
 
 use super::batch::ALIGN;
@@ -92,7 +93,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    fn new(header: SegmentHeader, file: File) -> Self {
+    pub(super) fn new(header: SegmentHeader, file: File) -> Self {
         Self {
             id: header.id,
             nonce: header.nonce,
@@ -226,6 +227,17 @@ impl Segments {
         };
         let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.directory, file_name(id), flags, Mode::empty())?.into())
+    }
+
+    /// Opens a segment's file to be read from the disk, whatever memory holds of it; `None` where
+    /// that cannot be had.
+    pub(super) fn open_direct(&self, id: u64) -> io::Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.directory, file_name(id), flags, Mode::empty()) {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::INVAL) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens a segment with its header, if that reads well.
