@@ -73,6 +73,29 @@ impl Failpoints {
         }
     }
 
+    /// Counts passes, and stops nobody.
+    #[cfg(test)]
+    pub(crate) fn counting(file: PathBuf, place: &str) -> Self {
+        std::fs::write(&file, format!("{place}:{}:0", u64::MAX)).unwrap();
+        let trap = Trap {
+            file,
+            plan: OnceLock::new(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Self {
+            trap: Some(Arc::new(trap)),
+            drive: 0,
+        }
+    }
+
+    /// How often the drive passed the place.
+    #[cfg(test)]
+    pub(crate) fn passes(&self) -> u64 {
+        let trap = self.trap.as_ref().unwrap();
+        trap.state.lock().passes.get(&0).copied().unwrap_or(0)
+    }
+
     /// The same, as the drive at this place of the set passes them.
     pub(crate) fn of(&self, drive: u8) -> Self {
         Self {

@@ -187,8 +187,12 @@ impl Committer {
         for data in row.files.iter().copied() {
             if self.shared.shards.staged_len(data).is_some() {
                 self.publish_file(data)?;
-            } else if row.head.placed == Placed::File && !self.has_file(data) {
-                return Err(Error::NotStaged(data));
+            } else if row.head.placed == Placed::File {
+                if !self.has_file(data) {
+                    return Err(Error::NotStaged(data));
+                }
+                // It may have got its name in a life that ended before that was synced.
+                self.pending.published.push(self.shared.shards.named(data)?);
             }
         }
         Ok(())

@@ -274,6 +274,34 @@ fn a_row_that_the_disk_cannot_read_is_damaged_and_the_drive_tried() {
     });
 }
 
+/// Fails if a row refers to a file whose name was given in a life that ended before it was synced.
+#[test]
+fn the_name_of_a_file_that_is_there_already_is_synced_with_its_row() {
+    let scratch = formatted();
+    let counted = crate::failpoint::Failpoints::counting(
+        scratch.path().join("failpoint"),
+        "publish.after-sync",
+    );
+    let options = Options {
+        failpoints: counted.clone(),
+        ..Options::default()
+    };
+    let drive = LocalDrive::open(scratch.path(), &identity(), &options).unwrap();
+    runtime().block_on(async {
+        let mut first = commit("a", 1, 9);
+        let row = Arc::make_mut(&mut first.row);
+        row.head.placed = Placed::File;
+        row.files = [row.head.data].into();
+        first.inline = None;
+        let stage = drive.stage(row.head.data, register("a")).await.unwrap();
+        stage.finish().await.unwrap();
+        drive.commit(first.clone()).await.unwrap();
+        assert_eq!(counted.passes(), 1);
+        drive.commit(first).await.unwrap();
+        assert_eq!(counted.passes(), 2);
+    });
+}
+
 #[test]
 fn entries_that_no_segment_could_hold_are_refused() {
     let scratch = formatted();

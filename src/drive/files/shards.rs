@@ -153,9 +153,7 @@ impl ShardFiles {
     pub(crate) fn publish(&self, data: DataId, generation: u32) -> Result<Published, Error> {
         let waiting = self.waiting.lock().remove(&data);
         let Waiting { place, .. } = waiting.ok_or(Error::NotStaged(data))?;
-        let directory = self
-            .with_descriptors(|| self.open_fan_out(fan_out(data)))
-            .map_err(from_errno)?;
+        let Published { fan_out, directory } = self.named(data)?;
         let name = file_name((data, generation));
         match rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => return Err(Error::Io(std::io::ErrorKind::AlreadyExists)),
@@ -168,9 +166,16 @@ impl ShardFiles {
                 Errno::NOENT => Error::NotStaged(data),
                 other => from_errno(other),
             })?;
+        Ok(Published { fan_out, directory })
+    }
+
+    /// A file that has its name already.
+    pub(crate) fn named(&self, data: DataId) -> Result<Published, Error> {
+        let fan_out = fan_out(data);
+        let directory = self.with_descriptors(|| self.open_fan_out(fan_out));
         Ok(Published {
-            fan_out: fan_out(data),
-            directory,
+            fan_out,
+            directory: directory.map_err(from_errno)?,
         })
     }
 
