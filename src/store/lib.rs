@@ -21,6 +21,7 @@ mod heal;
 mod hints;
 mod holder;
 mod inline;
+mod laggards;
 mod list;
 mod md5;
 mod mend;

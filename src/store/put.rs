@@ -20,6 +20,7 @@ use crate::error::{Error, WriteError};
 use crate::expect::Expect;
 use crate::gates::Pass;
 use crate::holder::{GONE, Lease};
+use crate::laggards::Patience;
 use crate::place::Spot;
 use crate::properties::{Checksum, Extent, Properties};
 use crate::set::ErasureSet;
@@ -367,6 +368,8 @@ struct Stages {
     stages: Vec<Option<Box<dyn Stage>>>,
     shards: Vec<usize>,
     needed: usize,
+    set: Arc<ErasureSet>,
+    patience: Patience,
 }
 
 impl Stages {
@@ -379,6 +382,8 @@ impl Stages {
             stages: opened.into_iter().map(Result::ok).collect(),
             shards: (0..set.len()).map(shard).collect(),
             needed: extent.geometry.write_quorum(),
+            set: Arc::clone(set),
+            patience: Patience::new(),
         };
         if stages.living() < stages.needed {
             Err(set.refusal(Kind::Object))
@@ -391,11 +396,20 @@ impl Stages {
         self.stages.iter().flatten().count()
     }
 
-    /// Appends a stripe's frames. A drive that fails is cut; the rest must suffice.
+    /// Appends a stripe's frames. A drive that fails, or keeps the others waiting, is cut; the
+    /// rest must suffice.
     async fn append(&mut self, sealed: SealedBlock, digests: &mut Digests) -> Result<(), Error> {
         digests.update(sealed.data().collect()).await?;
-        let places = self.stages.iter_mut().zip(&self.shards);
-        join_all(places.map(|(stage, shard)| append(stage, sealed.frame(*shard)))).await;
+        let frames = self.shards.iter().map(|shard| sealed.frame(*shard));
+        let works = self.stages.iter_mut().zip(frames).enumerate();
+        let works = works.map(|(place, (stage, frame))| (place, append(stage, frame)));
+        let (laggards, needed) = (&self.set.laggards, self.needed);
+        let done = self.patience.wait(laggards, works, needed).await;
+        for (place, stage) in self.stages.iter_mut().enumerate() {
+            if !done.contains(place) {
+                *stage = None;
+            }
+        }
         self.enough()
     }
 
@@ -407,18 +421,17 @@ impl Stages {
     }
 
     /// Syncs all files. Says which places have theirs.
-    async fn finish(self) -> Result<Places, Error> {
+    async fn finish(mut self) -> Result<Places, Error> {
         let finish = |stage: Option<Box<dyn Stage>>| async move {
             match stage {
                 Some(stage) => stage.finish().await.inspect_err(cut).is_ok(),
                 None => false,
             }
         };
-        let finished = join_all(self.stages.into_iter().map(finish)).await;
-        let finished = finished.into_iter().enumerate();
-        let ready: Places = finished
-            .filter_map(|(place, done)| done.then_some(place))
-            .collect();
+        let works = std::mem::take(&mut self.stages).into_iter().map(finish);
+        let (laggards, needed) = (&self.set.laggards, self.needed);
+        let works = works.enumerate();
+        let ready = self.patience.wait(laggards, works, needed).await;
         if ready.len() < self.needed {
             return Err(Error::Unavailable("too few drives took the bytes"));
         }
@@ -426,12 +439,11 @@ impl Stages {
     }
 }
 
-/// Appends to one drive's file. A drive that fails is cut out of the upload.
-async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes) {
-    let Some(writer) = stage else { return };
-    if let Err(error) = writer.append(frame).await {
-        cut(&error);
-        *stage = None;
+/// Appends to one drive's file, unless that was cut out of the upload.
+async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes) -> bool {
+    match stage {
+        Some(writer) => writer.append(frame).await.inspect_err(cut).is_ok(),
+        None => false,
     }
 }
 

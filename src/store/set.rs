@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::heal::Depth;
 use crate::hints::Hints;
 use crate::holder::Holder;
+use crate::laggards::Laggards;
 use crate::md5::Md5Lanes;
 use crate::shards::state_of;
 
@@ -51,6 +52,7 @@ pub(crate) struct ErasureSet {
     pub(crate) buffers: BufferPool,
     pub(crate) md5: Arc<Md5Lanes>,
     pub(crate) hints: Hints,
+    pub(crate) laggards: Laggards,
     pub(crate) counters: Arc<Counters>,
     pub(crate) collector: Collector,
     /// Bodies that are being read and sent.
@@ -88,6 +90,7 @@ impl ErasureSet {
             md5: Arc::clone(&shared.md5),
             counters: Arc::clone(&shared.counters),
             hints: Hints::default(),
+            laggards: Laggards::new(config.drives.len()),
             collector,
             deployment: config.deployment,
             standard: config.standard,
@@ -189,8 +192,12 @@ impl ErasureSet {
             ballot: Ballot::new(self.len()),
             rows: (0..self.len()).map(|_| None).collect(),
         };
-        let mut waiting = places.iter().copied();
+        let mut order = places.to_vec();
+        self.laggards.put_last(&mut order);
+        let mut waiting = order.iter().copied();
         let mut running = FuturesUnordered::new();
+        // Those that had been asked when the first more was.
+        let mut hedged = Places::NONE;
         let ask_one = |place: usize| {
             let reply = self
                 .drives
@@ -211,6 +218,10 @@ impl ErasureSet {
                 match tokio::time::timeout(HEDGE_AFTER, running.next()).await {
                     Ok(next) => next,
                     Err(_) => {
+                        if hedged.is_empty() {
+                            let due = order.len() - waiting.len();
+                            hedged = order.iter().take(due).copied().collect();
+                        }
                         running.extend(waiting.by_ref().take(1).map(ask_one));
                         continue;
                     }
@@ -232,6 +243,8 @@ impl ErasureSet {
                 None => return Err(Error::Unavailable("too few drives answer")),
             }
             if let Some(decided) = decide(&asked) {
+                let overtaken = hedged.and(asked.ballot.pending());
+                overtaken.iter().for_each(|place| self.laggards.note(place));
                 return Ok((decided, asked));
             }
             if running.is_empty() {

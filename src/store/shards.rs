@@ -45,7 +45,7 @@ impl Shards {
         let wanted: Vec<usize> = span.shards().collect();
         let has = |found: &Found, shard: &usize| found.get(*shard).is_some_and(Option::is_some);
         let whole = |found: &Found| wanted.iter().all(|shard| has(found, shard));
-        let mut found = self.fetch(span.stripe, &wanted, whole).await?;
+        let mut found = self.fetch(span.stripe, &self.quick(&wanted), whole).await?;
         self.complete(span.stripe, &mut found, &wanted)?;
         let piece = |shard: &usize| {
             let bytes = found
@@ -103,6 +103,23 @@ impl Shards {
         Shard::Good
     }
 
+    /// What to read first for these: themselves, or any k where the drives of some are slow and
+    /// those of k others are not.
+    fn quick(&self, wanted: &[usize]) -> Vec<usize> {
+        let slow = |shard: &usize| self.set.laggards.is_slow(self.place_of(*shard));
+        if !wanted.iter().any(slow) {
+            return wanted.to_vec();
+        }
+        let others = (0..self.geometry.drives()).filter(|shard| !wanted.contains(shard));
+        let quick = wanted.iter().copied().chain(others);
+        let quick = quick.filter(|shard| !slow(shard));
+        let quick: Vec<usize> = quick.take(self.geometry.data()).collect();
+        if quick.len() < self.geometry.data() {
+            return wanted.to_vec();
+        }
+        quick
+    }
+
     /// Reads shards side by side, `first` ones and one more for each that is bad or stalls, until
     /// `enough` or any k are there.
     async fn fetch(
@@ -117,27 +134,34 @@ impl Shards {
         let mut more = (0..self.geometry.drives()).filter(|shard| !first.contains(shard));
         let done =
             |found: &Found| enough(found) || found.iter().flatten().count() >= self.geometry.data();
-        let mut unknown = false;
+        let (mut unknown, mut pending, mut overtaken) = (false, first.to_vec(), Vec::new());
         while !done(&found) {
             // Some of `first` may be all that is wanted, and still too few to rebuild from.
             let lack = self.geometry.data() - found.iter().flatten().count();
             match tokio::time::timeout(HEDGE_AFTER, reads.next()).await {
                 Ok(Some((shard, Ok(bytes)))) => {
+                    pending.retain(|waiting| *waiting != shard);
                     if let Some(slot) = found.get_mut(shard) {
                         *slot = Some(bytes);
                     }
                 }
-                Ok(Some((_, Err(state)))) => {
+                Ok(Some((shard, Err(state)))) => {
+                    pending.retain(|waiting| *waiting != shard);
                     unknown |= state == Shard::Unknown;
                     let lack = lack.saturating_sub(reads.len()).max(1);
                     reads.extend(more.by_ref().take(lack).map(read));
                 }
                 Err(_) => {
+                    overtaken.clone_from(&pending);
                     let lack = lack.saturating_sub(reads.len()).max(1);
                     reads.extend(more.by_ref().take(lack).map(read));
                 }
                 Ok(None) => return Err(too_few(unknown)),
             }
+        }
+        overtaken.retain(|shard| pending.contains(shard));
+        for shard in overtaken {
+            self.set.laggards.note(self.place_of(shard));
         }
         Ok(found)
     }
