@@ -354,7 +354,8 @@ impl Node for ThisNode {
                 failed: upkeep.unhealed(),
                 bad: counters.bad_shards(),
                 scrubs: upkeep.scrubs(),
-                whole: upkeep.healed(),
+                // What upkeep says is a moment old.
+                whole: upkeep.healed() && !self.store.is_amiss(),
                 recounting: upkeep.recounting(),
                 expected: rebuild::expected(&self.formed),
             },

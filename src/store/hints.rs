@@ -21,7 +21,22 @@ struct Inner {
     queue: VecDeque<(Arc<Register>, Slot)>,
     /// What is in the queue, and how closely to look.
     known: HashMap<Arc<Register>, Depth>,
+    /// How many are seen to now.
+    taken: usize,
     overflowed: bool,
+}
+
+/// A register that is seen to: it counts among the hints as long as this lives.
+pub(crate) struct Hint<'h> {
+    hints: &'h Hints,
+    pub(crate) register: Arc<Register>,
+    pub(crate) slot: Slot,
+}
+
+impl Drop for Hint<'_> {
+    fn drop(&mut self) {
+        self.hints.inner.lock().taken -= 1;
+    }
 }
 
 /// A bounded, deduplicated queue.
@@ -49,11 +64,17 @@ impl Hints {
     }
 
     /// The next register, and how closely to look at it.
-    pub(crate) fn take(&self) -> Option<(Arc<Register>, Slot, Depth)> {
+    pub(crate) fn take(&self) -> Option<(Hint<'_>, Depth)> {
         let mut inner = self.inner.lock();
         let (register, slot) = inner.queue.pop_front()?;
         let depth = inner.known.remove(&register).unwrap_or(Depth::Shards);
-        Some((register, slot, depth))
+        inner.taken += 1;
+        let hint = Hint {
+            hints: self,
+            register,
+            slot,
+        };
+        Some((hint, depth))
     }
 
     /// A hint was given up: only a recount finds what it was about.
@@ -66,9 +87,20 @@ impl Hints {
         std::mem::take(&mut self.inner.lock().overflowed)
     }
 
-    /// How many wait.
+    /// How many wait, or are seen to.
     pub(crate) fn len(&self) -> usize {
-        self.inner.lock().queue.len()
+        let inner = self.inner.lock();
+        inner.queue.len() + inner.taken
+    }
+
+    /// Whether something is noted that was neither healed nor recounted.
+    pub(crate) fn is_news(&self) -> bool {
+        self.len() > 0 || self.inner.lock().overflowed
+    }
+
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.lock().queue.is_empty()
     }
 
     /// Waits until something is noted.
@@ -98,12 +130,14 @@ mod tests {
         }
         assert_eq!(hints.len(), HINTS_MAX);
         assert!(hints.take_overflow() && !hints.take_overflow());
-        let (first, _, depth) = hints.take().unwrap();
+        let (first, depth) = hints.take().unwrap();
         assert_eq!(
-            (first, depth),
-            (register(0), Depth::Shards),
+            (&first.register, depth),
+            (&register(0), Depth::Shards),
             "the deeper one"
         );
+        assert_eq!(hints.len(), HINTS_MAX, "one is seen to");
+        drop(first);
         hints.note(&register(0), Slot::new(0), Depth::Rows);
         assert_eq!(hints.len(), HINTS_MAX);
     }

@@ -16,6 +16,7 @@ use crate::error::{Error, WriteError};
 use crate::expect::Expect;
 use crate::get::Found;
 use crate::heal::{Depth, Healed, heal};
+use crate::hints::Hint;
 use crate::list::{ListPage, ListRequest, SlotOf, list};
 use crate::md5::Md5Lanes;
 use crate::place::Spot;
@@ -84,9 +85,15 @@ impl Store {
         &self.counters
     }
 
-    /// How many registers wait for heal.
+    /// How many registers wait for heal, or are being healed.
     pub fn hints(&self) -> usize {
         self.sets.iter().map(|set| set.hints.len()).sum()
+    }
+
+    /// Whether something is known to be amiss, whatever the last recount said.
+    pub fn is_amiss(&self) -> bool {
+        let amiss = |set: &Arc<ErasureSet>| set.hints.is_news() || set.away() > 0;
+        self.sets.iter().any(amiss)
     }
 
     /// Whether every set has enough drives to write.
@@ -228,7 +235,7 @@ impl Store {
 
     /// Waits until reads or writes have noted something for heal.
     pub async fn hinted(&self) {
-        while self.hints() == 0 {
+        while self.sets.iter().all(|set| set.hints.is_empty()) {
             let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
             futures_util::future::select_all(news).await;
         }
@@ -238,13 +245,14 @@ impl Store {
     /// is left to a recount.
     pub async fn heal_next(&self) -> Option<Result<Healed, Error>> {
         for set in &self.sets {
-            while let Some((register, slot, depth)) = set.hints.take() {
+            while let Some((hint, depth)) = set.hints.take() {
+                let Hint { register, slot, .. } = &hint;
                 // A drive that is away lacks a row, and will lack it until it is back.
                 if depth == Depth::Rows && set.away() > 0 {
                     set.hints.give_up();
                     continue;
                 }
-                let healed = heal(set, &register, slot, depth).await;
+                let healed = heal(set, register, *slot, depth).await;
                 if healed.as_ref().map_or(true, |healed| !healed.clean) {
                     set.hints.give_up();
                 }
