@@ -28,12 +28,14 @@ import project_checks  # noqa: E402,F401
 import race_checks  # noqa: E402,F401
 import repair_checks  # noqa: E402,F401
 import tag_checks  # noqa: E402,F401
+import tls_checks  # noqa: E402,F401
 import tool_checks  # noqa: E402,F401
 import version_checks  # noqa: E402,F401
 if os.geteuid() == 0:
+    import failing_disk_checks  # noqa: F401
     import fault_checks  # noqa: F401
 else:
-    print("not run: fault_checks, which mount file systems and so need root", flush=True)
+    print("not run: fault_checks and failing_disk_checks, which mount file systems and so need root", flush=True)
 from harness import BINARY, CHECKS, Server, equal  # noqa: E402
 
 
