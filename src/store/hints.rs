@@ -95,12 +95,13 @@ impl Hints {
 
     /// Whether something is noted that was neither healed nor recounted.
     pub(crate) fn is_news(&self) -> bool {
-        self.len() > 0 || self.inner.lock().overflowed
+        let inner = self.inner.lock();
+        inner.overflowed || inner.taken > 0 || !inner.queue.is_empty()
     }
 
-    /// Whether none waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inner.lock().queue.is_empty()
+    /// Whether any waits.
+    pub(crate) fn any_waits(&self) -> bool {
+        !self.inner.lock().queue.is_empty()
     }
 
     /// Waits until something is noted.

@@ -37,10 +37,13 @@ impl Laggards {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Others that were asked later were done before it.
-    pub(crate) fn note(&self, place: usize) {
-        if let Some(until) = self.until.get(place) {
-            let avoided = u64::try_from(AVOIDED.as_millis()).unwrap_or(u64::MAX);
+    /// Others that were asked later were done before these.
+    pub(crate) fn note(&self, places: Places) {
+        let avoided = u64::try_from(AVOIDED.as_millis()).unwrap_or(u64::MAX);
+        for place in places.iter() {
+            let Some(until) = self.until.get(place) else {
+                continue;
+            };
             let before = until.swap(self.now().saturating_add(avoided), Ordering::Relaxed);
             if before == 0 {
                 tracing::warn!(place, "a drive is slow: the others go before it");
@@ -105,7 +108,7 @@ impl Patience {
                 done = done.or(Places::from_iter([place]));
             }
         }
-        left.into_iter().for_each(|place| laggards.note(place));
+        laggards.note(left.into_iter().collect());
         done
     }
 
@@ -156,7 +159,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drive_that_is_needed_is_waited_for() {
         let laggards = Laggards::new(4);
-        laggards.note(2);
+        laggards.note(Places::from_iter([2]));
         let works = [(0, 1), (1, 5), (2, 9_000), (3, 2)].map(|(place, ms)| {
             (place, async move {
                 tokio::time::sleep(ms * MS).await;
@@ -168,7 +171,7 @@ mod tests {
         let mut places = [2, 0, 1, 3];
         laggards.put_last(&mut places);
         assert_eq!(places, [2, 0, 1, 3], "long ago");
-        laggards.note(0);
+        laggards.note(Places::from_iter([0]));
         laggards.put_last(&mut places);
         assert_eq!(places, [2, 1, 3, 0]);
     }

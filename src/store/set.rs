@@ -243,8 +243,7 @@ impl ErasureSet {
                 None => return Err(Error::Unavailable("too few drives answer")),
             }
             if let Some(decided) = decide(&asked) {
-                let overtaken = hedged.and(asked.ballot.pending());
-                overtaken.iter().for_each(|place| self.laggards.note(place));
+                self.laggards.note(hedged.and(asked.ballot.pending()));
                 return Ok((decided, asked));
             }
             if running.is_empty() {

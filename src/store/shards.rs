@@ -159,10 +159,9 @@ impl Shards {
                 Ok(None) => return Err(too_few(unknown)),
             }
         }
-        overtaken.retain(|shard| pending.contains(shard));
-        for shard in overtaken {
-            self.set.laggards.note(self.place_of(shard));
-        }
+        let overtaken = overtaken.iter().filter(|shard| pending.contains(shard));
+        let places = overtaken.map(|shard| self.place_of(*shard)).collect();
+        self.set.laggards.note(places);
         Ok(found)
     }
 

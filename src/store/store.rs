@@ -235,7 +235,7 @@ impl Store {
 
     /// Waits until reads or writes have noted something for heal.
     pub async fn hinted(&self) {
-        while self.sets.iter().all(|set| set.hints.is_empty()) {
+        while !self.sets.iter().any(|set| set.hints.any_waits()) {
             let news = self.sets.iter().map(|set| Box::pin(set.hints.news()));
             futures_util::future::select_all(news).await;
         }
