@@ -140,33 +140,6 @@ def a_drive_without_inodes_is_a_full_one():
 
 
 @check
-def a_hung_drive_holds_nobody_up_and_is_let_in_again():
-    with disks(1) as server, server:
-        s3, hung = server.client(**NO_RETRIES), server.drives[0]
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
-        run(f"xfs_freeze -f {hung}")
-        began = time.monotonic()
-        keys |= store(s3, bucket, "hung", 2)
-        if time.monotonic() - began > 15:
-            raise AssertionError(f"the first writes took {time.monotonic() - began:.1f} s")
-        soon("it is told", lambda: store(s3, bucket, "tick", 2) and logged(server, "drive hangs"), 60)
-        began = time.monotonic()
-        keys |= store(s3, bucket, "then", 20)
-        readable(s3, bucket, keys, "a drive hangs")
-        if time.monotonic() - began > 10:
-            raise AssertionError(f"with the drive let go it took {time.monotonic() - began:.1f} s")
-        equal(server.plain("GET", "/minio/health/cluster")[0], 200, "the cluster can be written")
-        threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
-        if threads > 100:
-            raise AssertionError(f"{threads} threads")
-        run(f"xfs_freeze -u {hung}")
-        soon("it answers again", lambda: logged(server, "drive answers again"))
-        keys |= store(s3, bucket, "after")
-        readable(s3, bucket, keys, "the drive is back")
-
-
-@check
 def a_drive_that_hangs_at_the_start_is_offline():
     with disks(1) as server:
         with server:

@@ -322,8 +322,9 @@ impl Node for ThisNode {
                 .find(same)
                 .map(|local| local.stats());
             let online = online(&**drive);
-            // What lies at the path of a drive that is gone is another disk.
-            let space = rustix::fs::statvfs(path).ok().filter(|_| online);
+            // What lies at the path of a drive that is gone is another disk, and one that hangs is not
+            // to be asked here.
+            let space = online.then(|| rustix::fs::statvfs(path).ok()).flatten();
             let of = |size: fn(&StatVfs) -> u64| space.as_ref().map_or(0, size);
             DriveFacts {
                 path: path.display().to_string(),
