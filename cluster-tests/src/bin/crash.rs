@@ -23,6 +23,8 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// What failed where a server does not start any more.
+const RESTART: &str = "restart";
 /// Older keys that are read after each crash beside those just written.
 const SAMPLE: usize = 64;
 
@@ -285,6 +287,12 @@ impl Bench {
             };
             let wrong = match self.cycle(number, reach).await {
                 Ok(wrong) => wrong,
+                Err(error) if self.syncs == Syncs::Lied && error.to_string() == RESTART => {
+                    say(&format!("cycle {number}: {error:#}: all is lost"));
+                    counts.lost += 1;
+                    counts.failed += 1;
+                    break;
+                }
                 Err(error) => {
                     let log = self.server.log();
                     say(&format!("cycle {number}: {error:#}; see {}", log.display()));
@@ -360,7 +368,7 @@ impl Bench {
             self.server.crash(self.crash)?;
             self.server.spawn()?;
         }
-        let ready = self.server.ready(&self.bodies).await.context("restart")?;
+        let ready = self.server.ready(&self.bodies).await.context(RESTART)?;
         let keys = self.chosen(reach);
         let mut connection = self.server.connection(&self.bodies);
         let mut oracle = held(&self.oracle);
