@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use drive::{Register, Row, Stage, Want};
 use erasure::{Layout, ShardKey};
-use futures_util::future::join_all;
 use quorum::Places;
 use types::{
     DataId, Etag, Geometry, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId,
@@ -375,15 +374,24 @@ struct Stages {
 impl Stages {
     async fn open(set: &Arc<ErasureSet>, spot: &Spot, extent: &Extent) -> Result<Self, Error> {
         let register: Arc<Register> = Arc::clone(&spot.register);
-        let open = |drive: &Arc<dyn drive::Drive>| drive.stage(extent.data, Arc::clone(&register));
-        let opened = join_all(set.drives.iter().map(open)).await;
+        let needed = extent.geometry.write_quorum();
+        let mut opened: Vec<Option<Box<dyn Stage>>> = set.drives.iter().map(|_| None).collect();
+        let mut patience = Patience::new();
+        let begun = |drive: &Arc<dyn drive::Drive>| drive.stage(extent.data, Arc::clone(&register));
+        let begun = set.drives.iter().map(begun);
+        let works = begun.zip(&mut opened).map(|(begun, opened)| async move {
+            *opened = begun.await.ok();
+            opened.is_some()
+        });
+        let works = works.enumerate();
+        patience.wait(&set.laggards, works, needed).await;
         let shard = |place| placement::shard_on(u16::from(extent.rotation), place, set.len());
         let stages = Self {
-            stages: opened.into_iter().map(Result::ok).collect(),
+            stages: opened,
             shards: (0..set.len()).map(shard).collect(),
-            needed: extent.geometry.write_quorum(),
+            needed,
             set: Arc::clone(set),
-            patience: Patience::new(),
+            patience,
         };
         if stages.living() < stages.needed {
             Err(set.refusal(Kind::Object))

@@ -73,6 +73,8 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let shards = Arc::new(shards);
     let index = path.join("index");
     let (log, runs) = (index.join("log"), runs_directory(&index));
+    // What a disk cannot read at a start is not given up as damage: a drive that is offline can be tried
+    // again, and one that dropped what it could not read has lost it.
     let io = |error: io::Error| from_io(&error);
     if writable {
         fs::create_dir_all(&log).map_err(io)?;
