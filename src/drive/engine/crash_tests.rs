@@ -13,10 +13,10 @@ use rustix::fs::FallocateFlags;
 use super::batch::{self, ALIGN, HEADER_LEN};
 use super::segment::file_name;
 use super::tests::{
-    commit, formatted, identity, opened, put, runtime, sequences, settle, try_rows, want,
+    commit, formatted, identity, opened, put, register, runtime, sequences, settle, try_rows, want,
 };
 use super::{LocalDrive, Options, Standing};
-use crate::contract::{Drive, Error, Status, Want};
+use crate::contract::{Discard, Drive, Error, Status, Want};
 use crate::files::Scratch;
 
 fn segment(scratch: &Scratch, id: u64) -> PathBuf {
@@ -522,6 +522,62 @@ fn a_damaged_block_of_a_run_is_given_up_and_filled_again() {
     let drive = opened(scratch.path());
     assert_eq!(drive.status(), Status::Online);
     runtime.block_on(async { assert_eq!(sequences(&drive, &key(1)).await, [1]) });
+}
+
+/// Fails if what lies below a damaged block comes back: here it held that all is gone.
+#[test]
+fn what_a_damaged_block_hid_stays_hidden() {
+    let scratch = formatted();
+    let drive = opened(scratch.path());
+    let runtime = runtime();
+    let key = |number: u64| format!("key {number:05}");
+    runtime.block_on(async {
+        for number in 1..=600 {
+            put(&drive, &key(number), number, 50).await;
+        }
+    });
+    drive.flush();
+    let runs = scratch.path().join("index/runs");
+    let paths = || {
+        let found = fs::read_dir(&runs).unwrap();
+        let paths = found.map(|entry| entry.unwrap().path());
+        paths.collect::<std::collections::BTreeSet<_>>()
+    };
+    let first = paths();
+    runtime.block_on(async {
+        for number in 1..=599 {
+            let rows = try_rows(&drive, &key(number)).await.unwrap();
+            let gone = Discard {
+                fence: commit("key", 1, 0).fence,
+                register: register(&key(number)),
+                rows: rows
+                    .iter()
+                    .map(|row| (row.head.born, row.head.order))
+                    .collect(),
+                keep: [].into(),
+            };
+            drive.discard(gone).await.unwrap();
+        }
+    });
+    drive.flush();
+    let second = paths().difference(&first).next().unwrap().clone();
+    let file = fs::OpenOptions::new().write(true).open(second).unwrap();
+    file.write_all_at(b"X", 2000).unwrap();
+    runtime.block_on(async {
+        while try_rows(&drive, &key(1)).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(drive.status(), Status::Joining);
+        for number in 1..=599 {
+            let found = try_rows(&drive, &key(number)).await;
+            assert_eq!(found.map(|rows| rows.len()), Ok(0), "{number}");
+        }
+        assert_eq!(
+            sequences(&drive, &key(600)).await,
+            [600],
+            "the gap has an end"
+        );
+    });
 }
 
 /// Fails if the collector takes the segment that the log ends in for one that holds nothing: what

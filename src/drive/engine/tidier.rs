@@ -248,15 +248,24 @@ fn merge(keeper: &Keeper, runs: &[RunMeta], range: &Range<usize>) -> Result<(), 
 /// Writes runs in which a block is damaged again, without that block. What it held is lost to
 /// this drive: it does not vote until it is rebuilt.
 fn salvage_damaged(keeper: &Keeper) {
-    let tree = keeper.shared.tree();
-    for run in tree.runs.iter().filter(|run| run.is_damaged()) {
-        if let Err(error) = salvage_run(keeper, run) {
-            keeper.report("salvaging a damaged run", &error);
+    // What lies below a damaged block is read, and may turn out damaged then.
+    for _ in 0..2 * keeper.shared.tree().runs.len() {
+        let tree = keeper.shared.tree();
+        let Some(oldest) = tree.runs.iter().rposition(|run| run.is_damaged()) else {
+            return;
+        };
+        match salvage_run(keeper, tree.runs.get(oldest..).unwrap_or_default()) {
+            Ok(()) | Err(Error::Corrupt(_)) => {}
+            Err(error) => return keeper.report("salvaging a damaged run", &error),
         }
     }
 }
 
-fn salvage_run(keeper: &Keeper, run: &Run) -> Result<(), Error> {
+/// Salvages the first of these, which lie one below the other.
+fn salvage_run(keeper: &Keeper, runs: &[Arc<Run>]) -> Result<(), Error> {
+    let Some((run, below)) = runs.split_first() else {
+        return Ok(());
+    };
     let shared = &keeper.shared;
     tracing::error!(
         run = run.meta().id.0,
@@ -267,7 +276,7 @@ fn salvage_run(keeper: &Keeper, run: &Run) -> Result<(), Error> {
     let joined = answered.blocking_recv();
     joined.unwrap_or_else(|_| Err(Error::Offline("the committer stopped".into())))?;
     replace(keeper, std::slice::from_ref(run.meta()), |writer| {
-        salvage(run, writer)
+        salvage(run, below, writer)
     })
 }
 

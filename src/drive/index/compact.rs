@@ -1,11 +1,11 @@
 //! Fewer, larger runs: which to merge, and merging them.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use super::merge::Merge;
 use super::meta::RunMeta;
-use super::run::{Access, Run};
+use super::run::{Access, Piece, Run};
 use super::writer::RunWriter;
 use crate::contract::Error;
 
@@ -116,10 +116,39 @@ pub(crate) fn compact(
     writer.finish()
 }
 
-/// Copies what still reads well of a damaged run.
-pub(crate) fn salvage(run: &Run, mut writer: RunWriter) -> Result<RunMeta, Error> {
-    run.sound_entries(|key, value| writer.add(key, value))?;
+/// Copies what still reads well of a damaged run. A block that does not may have held marks: what
+/// the runs below, newest first, have of its keys is hidden, lest it come back.
+pub(crate) fn salvage(
+    run: &Run,
+    below: &[Arc<Run>],
+    mut writer: RunWriter,
+) -> Result<RunMeta, Error> {
+    run.pieces(|piece| match piece {
+        Piece::Entry(key, value) => writer.add(key, value),
+        Piece::Gap(from, end) => hide(below, from, end, &mut writer),
+    })?;
     writer.finish()
+}
+
+fn hide(
+    runs: &[Arc<Run>],
+    from: &[u8],
+    end: Bound<&[u8]>,
+    writer: &mut RunWriter,
+) -> Result<(), Error> {
+    let mut merge = Merge::new([], runs, from, Access::Scan)?;
+    while let Some((key, _)) = merge.next()? {
+        let beyond = match end {
+            Bound::Included(last) => key > last,
+            Bound::Excluded(end) => key >= end,
+            Bound::Unbounded => false,
+        };
+        if beyond {
+            break;
+        }
+        writer.add(key, None)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

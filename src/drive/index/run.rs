@@ -1,6 +1,7 @@
 //! Reading a run.
 
 use std::fs::File;
+use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -159,6 +160,14 @@ impl BlockIndex {
     }
 }
 
+/// A part of a damaged run.
+pub(super) enum Piece<'p> {
+    /// A key, and its value or `None` for a mark.
+    Entry(&'p [u8], Option<&'p [u8]>),
+    /// From that key on up to that one, nothing can be read.
+    Gap(&'p [u8], Bound<&'p [u8]>),
+}
+
 /// An open run: its block index and filter are in memory, blocks are read when needed.
 pub(crate) struct Run {
     file: File,
@@ -250,14 +259,15 @@ impl Run {
         self.file = crate::fault::tests::unreadable();
     }
 
-    /// Hands on every entry of every block that reads well. What does not is lost with that: a disk that
-    /// stumbles gets its chances before.
-    pub(super) fn sound_entries(
+    /// Hands on every entry of every block that reads well, and where a block does not, which keys
+    /// it may have held. What it held is lost with that: a disk that stumbles gets its chances before.
+    pub(super) fn pieces(
         &self,
-        mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
+        mut each: impl FnMut(Piece<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        for block in 0..self.index.blocks() {
+        let blocks = self.index.blocks();
+        for block in 0..blocks {
             let mut read = self.read_block(block, &mut bytes, Access::Scan);
             for _ in 1..TRIES {
                 if read != Err(UNREADABLE) {
@@ -267,14 +277,21 @@ impl Run {
                 read = self.read_block(block, &mut bytes, Access::Scan);
             }
             match read {
-                Err(Error::Corrupt(_)) => continue,
+                Err(Error::Corrupt(_)) => {
+                    let end = match block + 1 < blocks {
+                        true => Bound::Excluded(self.index.start(block + 1)),
+                        false => Bound::Included(&*self.meta.last),
+                    };
+                    each(Piece::Gap(self.index.start(block), end))?;
+                    continue;
+                }
                 read => read?,
             }
             let mut cursor = BlockCursor::default();
             cursor.enter(&bytes)?;
             while cursor.advance(&bytes)? {
                 let value = cursor.value().and_then(|value| bytes.get(value));
-                each(cursor.key(), value)?;
+                each(Piece::Entry(cursor.key(), value))?;
             }
         }
         Ok(())
