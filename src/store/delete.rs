@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use drive::{Row, Want};
+use drive::Want;
 use quorum::Places;
 use types::{DataId, Etag, Head, Kind, Order, Placed, StorageClass, Timestamp, VersionId};
 
-use crate::commit::Parcel;
 use crate::decide::{Decided, Voices, decide, decide_with};
 use crate::error::Error;
 use crate::expect::Expect;
@@ -15,6 +14,7 @@ use crate::holder::Lease;
 use crate::place::Spot;
 use crate::properties::Properties;
 use crate::put::Versioning;
+use crate::rewrite::bare_parcel;
 use crate::set::ErasureSet;
 
 /// A deletion.
@@ -125,17 +125,13 @@ impl ErasureSet {
         head: Head,
         properties: &Properties,
     ) -> Result<Head, Error> {
-        let row = Arc::new(Row {
+        let parcel = bare_parcel(
+            self,
+            &spot.register,
             head,
-            files: [].into(),
-            tail: properties.encode(),
-        });
-        let parcel = Parcel {
-            register: Arc::clone(&spot.register),
-            row,
-            inline: vec![None; self.len()],
-            ready: Places::all(self.len()),
-        };
+            properties,
+            Places::all(self.len()),
+        );
         self.commit(pass, lease, parcel).await
     }
 

@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::gates::Pass;
 use crate::holder::Lease;
 use crate::inline::{self, Whose};
-use crate::properties::Extent;
-use crate::rewrite::{extent_of, find_row, recommit, write_again};
+use crate::properties::{Extent, Properties};
+use crate::rewrite::{bare_parcel, extent_of, find_row, recommit, write_again};
 use crate::set::{Asked, ErasureSet, FENCED};
 use crate::sweep::sweep_stray;
 
@@ -239,6 +239,14 @@ impl Patient<'_> {
                     // A file whose row is gone is nothing that a drive lets a row refer to.
                     let sources = sources.without(stale);
                     let parcel = write_again(self.set, &self.whose, head, sources, stale).await?;
+                    let flight = InFlight::send(self.set, self.pass.clone(), lease, parcel);
+                    repaired += flight.answered().await;
+                }
+                // All copies are damaged, and what counts of a tombstone is in its head.
+                HealPlan::Unrecoverable { lacking } if version.is_tombstone() => {
+                    healed.lacking = healed.lacking.or(lacking);
+                    let (register, nothing) = (&self.whose.register, Properties::default());
+                    let parcel = bare_parcel(self.set, register, version.head, &nothing, lacking);
                     let flight = InFlight::send(self.set, self.pass.clone(), lease, parcel);
                     repaired += flight.answered().await;
                 }

@@ -67,6 +67,26 @@ pub(crate) async fn find_row(
     Err(too_few(unknown))
 }
 
+/// A row without bytes, to be committed on these places.
+pub(crate) fn bare_parcel(
+    set: &ErasureSet,
+    register: &Arc<Register>,
+    head: Head,
+    properties: &Properties,
+    ready: Places,
+) -> Parcel {
+    Parcel {
+        register: Arc::clone(register),
+        row: Arc::new(Row {
+            head,
+            files: [].into(),
+            tail: properties.encode(),
+        }),
+        inline: vec![None; set.len()],
+        ready,
+    }
+}
+
 /// Rebuilds what `stale` places lack from `sources`: the same row, to be committed on them.
 pub(crate) async fn write_again(
     set: &Arc<ErasureSet>,

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use drive::Fault;
+use drive::{Discard, Drive, Fault, Fence};
 use store::{Depth, Error, Put, Versioning};
 use types::VersionId;
 
 use crate::recount::walk;
-use crate::rig::{Rig, calm, delete, delete_version, get, put, put_of, try_put, version};
+use crate::rig::{
+    Rig, calm, delete, delete_version, get, heads, put, put_of, register, slot_of, try_put, version,
+};
 use crate::upload_crashes::mortal;
 
 /// A put reaches two drives that no read quorum need meet, and its process ends: so many by its
@@ -90,4 +92,35 @@ async fn a_tombstone_of_nothing_keeps_the_versions_around_it() {
         assert_eq!(found.unwrap(), bytes);
     }
     assert_eq!(get(&store, "k").await.unwrap(), b"new!");
+}
+
+/// A drive that lost a part of its index may show again what was collected long ago, and have no
+/// more of it than the head. Fails if that is called lost: nothing would be healed ever after.
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_of_which_only_the_head_is_left_is_collected() {
+    let rig = Rig::new(2, 2);
+    let store = rig.store(1);
+    put(&store, "k", b"old!").await;
+    delete(&store, "k").await.unwrap();
+    calm().await;
+    let head = heads(&rig.twins[3], "k").await[0];
+    for twin in &rig.twins[..3] {
+        let gone = Discard {
+            fence: Fence {
+                slot: slot_of("k"),
+                epoch: head.order.epoch,
+            },
+            register: register("k"),
+            rows: vec![(head.born, head.order)],
+            keep: [].into(),
+        };
+        twin.discard(gone).await.unwrap();
+    }
+    assert!(rig.twins[3].flip_row(&register("k"), head.born, head.order));
+    let store = rig.store(2);
+    assert_eq!(walk(&store, Depth::Rows).await.lost, 0);
+    assert!(walk(&store, Depth::Rows).await.is_healed());
+    for twin in &rig.twins {
+        assert_eq!(heads(twin, "k").await, []);
+    }
 }
