@@ -20,14 +20,14 @@ const DAMAGE_WAIT: Duration = Duration::from_secs(10);
 const DAMAGE_STEP: Duration = Duration::from_millis(20);
 
 /// A name and what a drive keeps under it.
-type Copy = (Bytes, Bytes);
+pub(crate) type Stored = (Bytes, Bytes);
 
 /// What each of the drives keeps under a prefix. One that meets damage is no absent drive: it
 /// leaves the damage behind, joins, and then says what else it has.
 pub(crate) async fn scan_all(
     drives: &[Arc<dyn Drive>],
     prefix: &'static [u8],
-) -> Vec<Result<Vec<Copy>, drive::Error>> {
+) -> Vec<Result<Vec<Stored>, drive::Error>> {
     let deadline = Instant::now() + DAMAGE_WAIT;
     let scan = async |drive: &Arc<dyn Drive>| loop {
         match drive.meta_scan(Bytes::from_static(prefix)).await {
@@ -121,7 +121,7 @@ impl Mirror {
 
     async fn make_good(
         &self,
-        scans: &[Result<Vec<Copy>, drive::Error>],
+        scans: &[Result<Vec<Stored>, drive::Error>],
         newest: &BTreeMap<Bytes, (u64, Vec<u8>)>,
     ) -> Result<(), Error> {
         for (drive, scan) in self.drives.iter().zip(scans) {

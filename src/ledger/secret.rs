@@ -13,7 +13,7 @@ use drive::{Drive, MetaWrite};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::mirror::scan_all;
+use crate::mirror::{Stored, scan_all};
 
 /// Where shares of the first form are, and how the names of all begin.
 const FIRST_KEY: &[u8] = b"secret/share";
@@ -78,8 +78,8 @@ impl ClusterSecret {
     /// lack theirs, because they were replaced, what they had. `None` if no drive has
     /// one: then it was never stored. With fewer shares than needed it is an error, not `None`.
     pub async fn recover(drives: &[Arc<dyn Drive>]) -> Result<Option<Self>, Error> {
-        let shares_of = |copies: &Vec<(Bytes, Bytes)>| {
-            let shares = copies.iter().filter_map(|(_, copy)| Share::decode(copy));
+        let shares_of = |stored: &Vec<Stored>| {
+            let shares = stored.iter().filter_map(|(_, share)| Share::decode(share));
             shares.collect()
         };
         let scans = scan_all(drives, FIRST_KEY).await;

@@ -24,6 +24,11 @@ impl Places {
         }
     }
 
+    /// Takes a place out.
+    pub fn remove(&mut self, place: usize) {
+        *self = self.without(Self::from_iter([place]));
+    }
+
     /// Whether the place is among them.
     pub fn contains(self, place: usize) -> bool {
         place < Geometry::DRIVES_MAX && self.0 & (1 << place) != 0
@@ -99,6 +104,9 @@ mod tests {
         );
         assert_eq!(Places::all(4).and(some).or(Places::from_iter([1])).len(), 3);
         assert_eq!(Places::all(16).len(), 16);
+        let mut left = some;
+        [0, 1, 16].iter().for_each(|place| left.remove(*place));
+        assert_eq!(left, Places::from_iter([3, 15]));
         assert!(Places::NONE.is_empty() && Places::NONE.first().is_none());
     }
 }

@@ -26,10 +26,11 @@ const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source
 
 /// A copy's source, of which the first bytes are read.
 struct Source {
-    head: Head,
     properties: Properties,
     /// Its version, if its bucket ever kept any.
     version: Option<VersionId>,
+    /// What is read of it.
+    range: ByteRange,
     bytes: ObjectBytes,
 }
 
@@ -56,11 +57,12 @@ impl Source {
             let (head, properties) = (found.head, found.properties.clone());
             let etag = head.etag.to_string();
             of.conditions.check_copy_source(&etag, head.modified)?;
-            if let Some(bytes) = beginning.bytes(found, cut(&head)?).await? {
+            let range = cut(&head)?;
+            if let Some(bytes) = beginning.bytes(found, range).await? {
                 return Ok(Self {
-                    head,
                     properties,
                     version: versioned.then_some(head.version),
+                    range,
                     bytes,
                 });
             }
@@ -184,7 +186,7 @@ pub(crate) async fn object(door: &Door, op: &CopyObject, call: &Call) -> Result<
     let put = Put {
         versioning: versioning(bucket.versioning),
         expect: expect(&op.conditions)?,
-        size: source.head.size,
+        size: source.range.len(),
         class: op.new.storage_class,
         now: call.now,
     };
@@ -223,7 +225,7 @@ pub(crate) async fn part(door: &Door, op: &UploadPartCopy, call: &Call) -> Resul
     let source = Source::begin(door, call, &op.source, cut).await?;
     let put = PutPart {
         number,
-        size: part_of(op, source.head.size)?.len(),
+        size: source.range.len(),
         class: upload.head.class,
         now: call.now,
     };

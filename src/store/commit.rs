@@ -185,13 +185,9 @@ impl Flight {
 
     async fn decide(&mut self) -> Standing {
         loop {
-            match self.tally.verdict() {
-                Verdict::Agreed => {
-                    self.agree();
-                    return Standing::Agreed;
-                }
-                Verdict::Lost if self.answers.is_empty() => return Standing::Short,
-                Verdict::Lost | Verdict::Wait => {}
+            if self.tally.verdict() == Verdict::Agreed {
+                self.agree();
+                return Standing::Agreed;
             }
             if self.answers.is_empty() {
                 return Standing::Short;
@@ -242,7 +238,7 @@ impl Flight {
             tracing::warn!(place, %error, "a drive did not take a commit");
         }
         if matches!(error, drive::Error::NotStaged(_)) {
-            self.parcel.ready = self.parcel.ready.without(Places::from_iter([place]));
+            self.parcel.ready.remove(place);
         }
         self.tally.failed(place);
         self.failed.push(place);

@@ -80,35 +80,35 @@ impl Patience {
         }
     }
 
-    /// Has all drives work, side by side, and waits until `needed` have done it; for the others
+    /// Has all drives work, by place and side by side, and waits until `needed` have done it; for the others
     /// within bounds. Says which have.
     pub(crate) async fn wait(
         &mut self,
         laggards: &Laggards,
-        works: impl Iterator<Item = (usize, impl Future<Output = bool>)>,
+        works: impl Iterator<Item = impl Future<Output = bool>>,
         needed: usize,
     ) -> Places {
+        let works = works.enumerate();
         let works = works.map(|(place, work)| async move { (place, work.await) });
         let mut running: FuturesUnordered<_> = works.collect();
-        let mut left: Vec<usize> = (0..running.len()).collect();
-        let mut done = Places::NONE;
+        let (mut left, mut done) = (Places::all(running.len()), Places::NONE);
         while !left.is_empty() {
             let next = if done.len() < needed {
                 running.next().await
             } else {
                 let from = Instant::now();
-                let slow = left.iter().all(|place| laggards.is_slow(*place));
+                let slow = left.iter().all(|place| laggards.is_slow(place));
                 let next = timeout(self.left(slow), running.next()).await;
                 self.waited += from.elapsed();
                 next.unwrap_or(None)
             };
             let Some((place, good)) = next else { break };
-            left.retain(|waiting| *waiting != place);
+            left.remove(place);
             if good {
-                done = done.or(Places::from_iter([place]));
+                done.insert(place);
             }
         }
-        laggards.note(left.into_iter().collect());
+        laggards.note(left);
         done
     }
 
@@ -133,8 +133,7 @@ mod tests {
             tokio::time::sleep(ms * MS).await;
             true
         };
-        let works = ms.into_iter().map(work).enumerate();
-        let done = patience.wait(laggards, works, 3).await;
+        let done = patience.wait(laggards, ms.into_iter().map(work), 3).await;
         (done, from.elapsed().as_millis())
     }
 
@@ -160,11 +159,9 @@ mod tests {
     async fn a_drive_that_is_needed_is_waited_for() {
         let laggards = Laggards::new(4);
         laggards.note(Places::from_iter([2]));
-        let works = [(0, 1), (1, 5), (2, 9_000), (3, 2)].map(|(place, ms)| {
-            (place, async move {
-                tokio::time::sleep(ms * MS).await;
-                place != 1
-            })
+        let works = [1, 5, 9_000, 2].map(|ms| async move {
+            tokio::time::sleep(ms * MS).await;
+            ms != 5
         });
         let done = Patience::new().wait(&laggards, works.into_iter(), 3).await;
         assert_eq!(done, Places::from_iter([0, 2, 3]));

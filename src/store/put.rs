@@ -383,7 +383,6 @@ impl Stages {
             *opened = begun.await.ok();
             opened.is_some()
         });
-        let works = works.enumerate();
         patience.wait(&set.laggards, works, needed).await;
         let shard = |place| placement::shard_on(u16::from(extent.rotation), place, set.len());
         let stages = Self {
@@ -409,8 +408,8 @@ impl Stages {
     async fn append(&mut self, sealed: SealedBlock, digests: &mut Digests) -> Result<(), Error> {
         digests.update(sealed.data().collect()).await?;
         let frames = self.shards.iter().map(|shard| sealed.frame(*shard));
-        let works = self.stages.iter_mut().zip(frames).enumerate();
-        let works = works.map(|(place, (stage, frame))| (place, append(stage, frame)));
+        let works = self.stages.iter_mut().zip(frames);
+        let works = works.map(|(stage, frame)| append(stage, frame));
         let (laggards, needed) = (&self.set.laggards, self.needed);
         let done = self.patience.wait(laggards, works, needed).await;
         for (place, stage) in self.stages.iter_mut().enumerate() {
@@ -438,7 +437,6 @@ impl Stages {
         };
         let works = std::mem::take(&mut self.stages).into_iter().map(finish);
         let (laggards, needed) = (&self.set.laggards, self.needed);
-        let works = works.enumerate();
         let ready = self.patience.wait(laggards, works, needed).await;
         if ready.len() < self.needed {
             return Err(Error::Unavailable("too few drives took the bytes"));

@@ -7,7 +7,7 @@ use drive::{Register, ShardRead, ShardReader};
 use erasure::{Codec, FRAME_HEAD_LEN, FrameId, Layout, ShardKey, StripeSpan};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use quorum::Shard;
+use quorum::{Places, Shard};
 use types::{DataId, Geometry, Slot};
 
 use crate::error::Error;
@@ -134,34 +134,34 @@ impl Shards {
         let mut more = (0..self.geometry.drives()).filter(|shard| !first.contains(shard));
         let done =
             |found: &Found| enough(found) || found.iter().flatten().count() >= self.geometry.data();
-        let (mut unknown, mut pending, mut overtaken) = (false, first.to_vec(), Vec::new());
+        let mut unknown = false;
+        let mut pending: Places = first.iter().map(|shard| self.place_of(*shard)).collect();
+        let mut overtaken = Places::NONE;
         while !done(&found) {
             // Some of `first` may be all that is wanted, and still too few to rebuild from.
             let lack = self.geometry.data() - found.iter().flatten().count();
             match tokio::time::timeout(HEDGE_AFTER, reads.next()).await {
                 Ok(Some((shard, Ok(bytes)))) => {
-                    pending.retain(|waiting| *waiting != shard);
+                    pending.remove(self.place_of(shard));
                     if let Some(slot) = found.get_mut(shard) {
                         *slot = Some(bytes);
                     }
                 }
                 Ok(Some((shard, Err(state)))) => {
-                    pending.retain(|waiting| *waiting != shard);
+                    pending.remove(self.place_of(shard));
                     unknown |= state == Shard::Unknown;
                     let lack = lack.saturating_sub(reads.len()).max(1);
                     reads.extend(more.by_ref().take(lack).map(read));
                 }
                 Err(_) => {
-                    overtaken.clone_from(&pending);
+                    overtaken = pending;
                     let lack = lack.saturating_sub(reads.len()).max(1);
                     reads.extend(more.by_ref().take(lack).map(read));
                 }
                 Ok(None) => return Err(too_few(unknown)),
             }
         }
-        let overtaken = overtaken.iter().filter(|shard| pending.contains(shard));
-        let places = overtaken.map(|shard| self.place_of(*shard)).collect();
-        self.set.laggards.note(places);
+        self.set.laggards.note(overtaken.and(pending));
         Ok(found)
     }
 

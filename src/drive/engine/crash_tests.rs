@@ -1,6 +1,6 @@
 //! What restarts and damage leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -478,25 +478,38 @@ fn a_drive_behind_what_its_peers_remember_joins_and_catches_up() {
     runtime().block_on(async { assert_eq!(sequences(&drive, "key 6").await, [6]) });
 }
 
+fn key(number: u64) -> String {
+    format!("key {number:05}")
+}
+
+/// More entries than one block of a run takes.
+async fn put_600(drive: &LocalDrive) {
+    for number in 1..=600 {
+        put(drive, &key(number), number, 50).await;
+    }
+}
+
+fn runs(scratch: &Scratch) -> BTreeSet<PathBuf> {
+    let found = fs::read_dir(scratch.path().join("index/runs")).unwrap();
+    found.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Damages the first block of a run.
+fn damage(run: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(run).unwrap();
+    file.write_all_at(b"X", 2000).unwrap();
+}
+
 /// A damaged block of the index is found by whoever reads it; the drive then gives up its vote
 /// and that block, and what comes again is read again. Fails without the salvage: the block stays
 /// and every read that meets it fails.
 #[test]
 fn a_damaged_block_of_a_run_is_given_up_and_filled_again() {
     let scratch = formatted();
-    let drive = opened(scratch.path());
-    let runtime = runtime();
-    let key = |number: u64| format!("key {number:05}");
-    runtime.block_on(async {
-        for number in 1..=600 {
-            put(&drive, &key(number), number, 50).await;
-        }
-    });
+    let (drive, runtime) = (opened(scratch.path()), runtime());
+    runtime.block_on(put_600(&drive));
     drive.flush();
-    let runs = scratch.path().join("index/runs");
-    let run = fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
-    let file = fs::OpenOptions::new().write(true).open(run).unwrap();
-    file.write_all_at(b"X", 2000).unwrap();
+    damage(runs(&scratch).first().unwrap());
     runtime.block_on(async {
         let mut reads = 1..=600;
         let damaged = loop {
@@ -528,22 +541,10 @@ fn a_damaged_block_of_a_run_is_given_up_and_filled_again() {
 #[test]
 fn what_a_damaged_block_hid_stays_hidden() {
     let scratch = formatted();
-    let drive = opened(scratch.path());
-    let runtime = runtime();
-    let key = |number: u64| format!("key {number:05}");
-    runtime.block_on(async {
-        for number in 1..=600 {
-            put(&drive, &key(number), number, 50).await;
-        }
-    });
+    let (drive, runtime) = (opened(scratch.path()), runtime());
+    runtime.block_on(put_600(&drive));
     drive.flush();
-    let runs = scratch.path().join("index/runs");
-    let paths = || {
-        let found = fs::read_dir(&runs).unwrap();
-        let paths = found.map(|entry| entry.unwrap().path());
-        paths.collect::<std::collections::BTreeSet<_>>()
-    };
-    let first = paths();
+    let first = runs(&scratch);
     runtime.block_on(async {
         for number in 1..=599 {
             let rows = try_rows(&drive, &key(number)).await.unwrap();
@@ -560,9 +561,7 @@ fn what_a_damaged_block_hid_stays_hidden() {
         }
     });
     drive.flush();
-    let second = paths().difference(&first).next().unwrap().clone();
-    let file = fs::OpenOptions::new().write(true).open(second).unwrap();
-    file.write_all_at(b"X", 2000).unwrap();
+    damage(runs(&scratch).difference(&first).next().unwrap());
     runtime.block_on(async {
         while try_rows(&drive, &key(1)).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

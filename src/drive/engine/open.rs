@@ -240,8 +240,7 @@ fn keep_readable(segments: &Segments, manifest: &Manifest, tail: &[u64]) -> io::
     Ok(())
 }
 
-/// Readies the segment that the next batch goes to;
-/// `None` on a read-only mount.
+/// Readies the segment that the next batch goes to; `None` on a read-only mount.
 fn finish_log(
     segments: &Segments,
     replayed: Replayed,
