@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from harness import KIB, MIB, Server, body, check, equal, sha256
+from harness import KIB, MIB, NO_RETRIES, Server, body, check, equal, sha256
 from repair_checks import PUBLIC, healed
 
 CYCLES = int(os.environ.get("SARSEN_KILL_CYCLES", "30"))
@@ -59,7 +59,7 @@ class Key:
 
 def load(server, bucket, keys, dice, stop):
     """Writes, overwrites and deletes until the server is gone; returns how many were acknowledged."""
-    s3, done = server.client(retries={"max_attempts": 0}), 0
+    s3, done = server.client(**NO_RETRIES), 0
     while not stop.is_set():
         key, size = dice.choice(keys), dice.choice(SIZES)
         data = None if dice.random() < 0.15 else body(dice.random(), size)

@@ -4,7 +4,7 @@ import random
 import shutil
 from botocore.exceptions import ClientError
 
-from harness import KIB, MIB, Server, body, check, equal, sha256
+from harness import KIB, MIB, NO_RETRIES, Server, body, check, equal, sha256
 
 SIZES = [0, 1, 4 * KIB, 100 * KIB, 128 * KIB + 1, MIB, 2 * MIB + 333]
 
@@ -82,7 +82,7 @@ def a_drive_removed_while_stopped():
 def writes_without_their_quorum_are_not_acknowledged():
     with Server() as server:
         bucket, want = fill(server, 10)
-        s3 = server.client(retries={"max_attempts": 0})
+        s3 = server.client(**NO_RETRIES)
         # A list that meets an undecided key fails, so these keys have a bucket of their own.
         undecided = server.bucket(s3)
         for drive in server.drives[:2]:

@@ -5,13 +5,11 @@ import contextlib
 import os
 import re
 import subprocess
-import time
 
 from botocore.exceptions import ClientError
 
-from harness import KIB, MIB, Server, body, check, equal, refused
+from harness import KIB, MIB, NO_RETRIES, Server, body, check, equal, refused, soon
 
-NO_RETRIES = {"retries": {"max_attempts": 0}}
 
 
 def run(command):
@@ -44,15 +42,6 @@ def status_of(call, **named):
         return call(**named)["ResponseMetadata"]["HTTPStatusCode"]
     except ClientError as error:
         return error.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def soon(what, holds, seconds=20):
-    """Waits until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.1)
 
 
 def logged(server, text):

@@ -7,8 +7,8 @@ import random
 import time
 
 from damage_checks import fill, verify
-from harness import MIB, Server, body, check, equal, sha256
-from repair_checks import PUBLIC, census, healed, wait_until
+from harness import MIB, NO_RETRIES, Server, body, check, equal, sha256, soon
+from repair_checks import HEAL_SECONDS, PUBLIC, census, healed
 
 FLIPS = int(os.environ.get("SARSEN_FLIPS", 500))
 SEED = os.environ.get("SARSEN_FLIP_SEED") or str(time.time_ns() % 10**9)
@@ -17,7 +17,6 @@ PARITY = 2
 # A flip or two finds what hides behind the damage of many.
 PER_ROUND = [1, 2, 5, 20, 50, 100]
 SCRUBBED = {**PUBLIC, "SARSEN_HEAL_BITROTSCAN": "on"}
-NO_RETRIES = {"retries": {"max_attempts": 0}}
 IDENTITY = "sarsen.json"
 
 
@@ -102,7 +101,7 @@ def flip(drives, dice, count):
 def scrubbed(server):
     """Waits until what the drives hold was read twice from now on: once to be repaired."""
     before = server.metric("sarsen_scrubs_total")
-    wait_until("scrubbed", lambda: server.metric("sarsen_scrubs_total") >= before + 3)
+    soon("scrubbed", lambda: server.metric("sarsen_scrubs_total") >= before + 3, HEAL_SECONDS)
     healed(server)
 
 
@@ -148,5 +147,5 @@ def many_rounds(number, count):
 def random_flips_on_drives_within_parity_are_served_around_and_repaired():
     print(f"SARSEN_FLIP_SEED={SEED} SARSEN_FLIPS={FLIPS}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(SERVERS) as pool:
-        flips = pool.map(many_rounds, range(SERVERS), [FLIPS // SERVERS] * SERVERS)
-        equal(sum(flips), FLIPS // SERVERS * SERVERS, "flips")
+        shares = [(FLIPS + number) // SERVERS for number in range(SERVERS)]
+        equal(sum(pool.map(many_rounds, range(SERVERS), shares)), FLIPS, "flips")

@@ -27,6 +27,7 @@ TOOLS = pathlib.Path(sys.executable).parent
 USER, PASSWORD, REGION = "client-suite", "client-suite-secret", "us-east-1"
 KIB, MIB = 1 << 10, 1 << 20
 START_SECONDS = 30
+NO_RETRIES = {"retries": {"max_attempts": 0}}
 
 CHECKS = []
 
@@ -60,6 +61,15 @@ def refused(code, call, *arguments, **named):
         equal(error.response["Error"]["Code"], code, f"{call.__name__} {named}")
         return error.response
     raise AssertionError(f"{call.__name__} {short(named)}: accepted, want {code}")
+
+
+def soon(what, holds, seconds=20):
+    """Waits until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.1)
 
 
 def free_port():

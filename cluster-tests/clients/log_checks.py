@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 
-from harness import BINARY, MIB, PASSWORD, USER, Server, body, check, equal, free_port, sign
+from harness import BINARY, MIB, NO_RETRIES, PASSWORD, USER, Server, body, check, equal, free_port, sign
 
 
 def lines(server):
@@ -44,7 +44,7 @@ def logs_are_json_and_hold_no_secret():
 @check
 def an_answers_id_leads_to_its_log_lines():
     with Server(flags=["--json"], variables={"SARSEN_LOG": "info"}) as server:
-        s3 = server.client(retries={"max_attempts": 0})
+        s3 = server.client(**NO_RETRIES)
         bucket = server.bucket(s3)
         for drive in server.drives[:2]:
             shutil.rmtree(drive)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
-from harness import KIB, MIB, body, check, equal, refused
+from harness import KIB, MIB, NO_RETRIES, body, check, equal, refused
 
 RACERS, ROUNDS = 16, 20
 
@@ -130,7 +130,7 @@ def readers_read_to_the_end_what_is_replaced_or_deleted(server):
 
 @check
 def copies_and_reads_succeed_while_their_source_changes(server):
-    s3 = server.client(retries={"max_attempts": 0})
+    s3 = server.client(**NO_RETRIES)
     bucket, stop = server.bucket(s3), threading.Event()
     bodies = [body(f"source {number}", 2 * MIB) for number in range(2)]
     etags = [f'"{hashlib.md5(data).hexdigest()}"' for data in bodies]

@@ -6,23 +6,15 @@ import sys
 import time
 
 from damage_checks import fill, verify
-from harness import ROOT, Server, check
+from harness import ROOT, Server, check, soon
 
 HEAL_SECONDS = 120
 PUBLIC = {"SARSEN_PROMETHEUS_AUTH_TYPE": "public"}
 
 
-def wait_until(what, holds):
-    deadline = time.monotonic() + HEAL_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not {what} within {HEAL_SECONDS} s")
-        time.sleep(0.1)
-
-
 def healed(server):
     """Waits until no drive joins and a recount found everything whole."""
-    wait_until("healed", lambda: server.metric("sarsen_drives_joining") == 0 and server.metric("sarsen_healed") == 1)
+    soon("healed", lambda: server.metric("sarsen_drives_joining") == 0 and server.metric("sarsen_healed") == 1, HEAL_SECONDS)
 
 
 def census(server, drives=None):

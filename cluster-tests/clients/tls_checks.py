@@ -7,8 +7,7 @@ import signal
 import ssl
 import subprocess
 
-from harness import MIB, Server, body, check, equal, sign
-from repair_checks import wait_until
+from harness import MIB, Server, body, check, equal, sign, soon
 
 
 def certify(directory, name):
@@ -78,7 +77,7 @@ def replaced_certificates_are_for_new_connections_and_drop_no_old_one():
         busy.endheaders(data[:MIB // 2])
         second = certify(certificates, "second")
         server.process.send_signal(signal.SIGHUP)
-        wait_until("shown to new connections", lambda: server.shown() == second)
+        soon("shown to new connections", lambda: server.shown() == second)
         equal((fingerprint(kept), ask(kept, "GET", "/minio/health/live")[0]), (first, 200), "the old connection")
         equal(kept.sock is socket, True, "it was not opened again")
         busy.send(data[MIB // 2:])
@@ -87,10 +86,10 @@ def replaced_certificates_are_for_new_connections_and_drop_no_old_one():
         # What is no certificate changes nothing.
         (certificates / "public.crt").write_text("no certificate")
         server.process.send_signal(signal.SIGHUP)
-        wait_until("told", lambda: "a certificate was refused; the old one stays" in server.log.read_text())
+        soon("told", lambda: "a certificate was refused; the old one stays" in server.log.read_text())
         equal(server.shown(), second, "the certificate")
         third = certify(certificates, "third")
         server.process.send_signal(signal.SIGHUP)
-        wait_until("mended", lambda: server.shown() == third)
+        soon("mended", lambda: server.shown() == third)
         kept.close()
         busy.close()
