@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use quorum::ReadDecision;
 use types::{ByteRange, DataId, Head, Kind, Placed, Slot, VersionId};
 
+use crate::apart::apart;
 use crate::decide::{decide, scope};
 use crate::error::Error;
 use crate::inline;
@@ -24,6 +25,10 @@ const READ_AHEAD: usize = 2;
 /// With more bodies than this on their way each reads only what it sends: the others keep the
 /// drives busy, and memory stays bounded.
 const AHEAD_BODIES_MAX: usize = 16;
+/// Bodies read by threads of their own, at most: each holds some ten blocks.
+const APART_BODIES_MAX: usize = 8;
+/// Shorter ranges are sent before a thread of their own has begun to read.
+const APART_LEN_MIN: u64 = 4 << 20;
 
 /// A version that was found, and the way to its bytes.
 pub struct Found {
@@ -274,7 +279,7 @@ impl Found {
         let shards = set.shards_of(readers, &self.register, self.slot, &extent);
         let whole = range == ByteRange::whole(extent.size);
         let sending = Sending::begin(&self.set);
-        let ahead = sending.ahead();
+        let (ahead, alone) = (sending.ahead(), sending.has_a_core());
         let spans: Vec<_> = shards.layout.spans(range).collect();
         let blocks = stream::iter(spans)
             .map(move |span| {
@@ -305,7 +310,10 @@ impl Found {
                 Err(error) => vec![Err(error)],
             })
         };
-        pieces.map(flat).flatten().boxed()
+        match alone && range.len() >= APART_LEN_MIN {
+            true => apart(pieces).map(flat).flatten().boxed(),
+            false => pieces.map(flat).flatten().boxed(),
+        }
     }
 
     fn place(&self) -> inline::Whose {
@@ -331,6 +339,13 @@ impl Sending {
             ..=AHEAD_BODIES_MAX => READ_AHEAD,
             _ => 1,
         }
+    }
+
+    /// Whether there is a core for each body: else it is not faster to read apart, but dearer.
+    fn has_a_core(&self) -> bool {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let bodies = self.0.sending.load(Ordering::Relaxed);
+        bodies < cores && bodies <= APART_BODIES_MAX
     }
 }
 

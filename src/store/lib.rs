@@ -5,6 +5,7 @@
 
 mod amend;
 mod answers;
+mod apart;
 mod block;
 mod buffers;
 mod commit;
