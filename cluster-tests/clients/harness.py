@@ -22,7 +22,8 @@ from botocore.exceptions import ClientError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-BINARY = pathlib.Path(os.environ.get("SARSEN_BINARY", TARGET / "release/sarsen"))
+# Not a setting of the server, which would refuse it.
+BINARY = pathlib.Path(os.environ.pop("SARSEN_BINARY", TARGET / "release/sarsen"))
 TOOLS = pathlib.Path(sys.executable).parent
 USER, PASSWORD, REGION = "client-suite", "client-suite-secret", "us-east-1"
 KIB, MIB = 1 << 10, 1 << 20
