@@ -43,6 +43,7 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             shared.chores.wait(Some(RETRY), |chores| chores.stop);
         }
         check_disk(keeper);
+        fill_spares(keeper);
         if shared
             .chores
             .look(|chores| std::mem::take(&mut chores.told))
@@ -161,6 +162,18 @@ fn prepare_spares(keeper: &Keeper) -> bool {
         }
     }
     true
+}
+
+/// Fills prepared segments, until there is something else to do.
+fn fill_spares(keeper: &Keeper) {
+    let shared = &keeper.shared;
+    while !shared.chores.look(|chores| is_due(chores)) {
+        match shared.segments.fill_step() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return keeper.report("filling a segment", &from_io(&error)),
+        }
+    }
 }
 
 /// Notes whether there is space for new bytes, and whether the drive can be trusted to take them.

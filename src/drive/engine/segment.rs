@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use types::DriveId;
 
@@ -122,6 +122,15 @@ impl Segment {
         Ok(rustix::fs::fstat(&self.file)?.st_nlink > 0)
     }
 
+    /// The segment and where its first hole begins, if it has one. A file system that cannot tell
+    /// has none.
+    fn with_hole(self: Arc<Self>) -> Option<(Arc<Self>, u64)> {
+        let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(0)).ok()?;
+        // The header stays, whatever the file system says of it.
+        let hole = hole.max(FIRST_BATCH.into());
+        (hole < self.len).then_some((self, hole))
+    }
+
     /// Counts bytes in.
     pub(super) fn add_live(&self, bytes: u64) {
         self.live.fetch_add(bytes, Ordering::Relaxed);
@@ -167,6 +176,11 @@ struct Spares {
 /// How many prepared segments there are to be: one for anything, and the last for what frees
 /// space on a full disk.
 pub(super) const SPARES: usize = 2;
+
+/// A fresh segment is filled in steps of this length.
+const FILL_STEP: usize = 1 << 20;
+/// And not before this part of the one before it is used.
+const FILL_AFTER: u64 = 4;
 
 /// What the next segment is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,8 +348,34 @@ impl Segments {
         result
     }
 
+    /// Writes a step of zeros to the segment that comes next if it was never written to; `false` if
+    /// there is nothing to fill, or no hurry. What a disk gave space but no bytes is a hole, and
+    /// the sync of a batch in a hole has to write the file's metadata too.
+    pub(super) fn fill_step(&self) -> io::Result<bool> {
+        let soon = self
+            .in_use
+            .read()
+            .values()
+            .next_back()
+            .is_some_and(|active| active.used.load(Ordering::Relaxed) > active.len / FILL_AFTER);
+        let next = self.spares.lock().ready.front().cloned();
+        let Some((segment, hole)) = next.filter(|_| soon).and_then(Segment::with_hole) else {
+            return Ok(false);
+        };
+        let step =
+            usize::try_from(segment.len - hole).map_or(FILL_STEP, |left| left.min(FILL_STEP));
+        let spares = self.spares.lock();
+        // Once in use it holds batches.
+        if spares.ready.iter().any(|ready| ready.id == segment.id) {
+            segment.file.write_all_at(&vec![0; step], hole)?;
+        }
+        drop(spares);
+        segment.file.sync_data()?;
+        Ok(true)
+    }
+
     /// Prepares a segment that was taken out of use and that nobody reads any more for another
-    /// life. Its blocks were written before, so a sync need not touch the file's metadata.
+    /// life. Its blocks were written before.
     pub(super) fn recycle(&self, id: u64, len: u64) -> io::Result<()> {
         let (old, name) = (file_name(id), "old");
         let file = self.open_file(id, true)?;
@@ -417,5 +457,32 @@ mod tests {
         ] {
             assert_eq!(parse_name(bad), None);
         }
+    }
+
+    #[test]
+    fn the_next_segment_is_filled_once_it_is_wanted_soon() {
+        let scratch = crate::files::Scratch::new();
+        let segments = Segments::open(scratch.path(), DriveId::from_bytes([1; 16])).unwrap();
+        for _ in 0..3 {
+            segments.prepare_new().unwrap();
+        }
+        let active = segments.next(Purpose::Growth).unwrap();
+        let next = || segments.spares.lock().ready.front().cloned().unwrap();
+        if next().with_hole().is_none() {
+            // A file system whose files have no holes.
+            return;
+        }
+        assert!(!segments.fill_step().unwrap(), "no hurry");
+        active.used.store(active.len / 2, Ordering::Relaxed);
+        while segments.fill_step().unwrap() {}
+        let filled = segments.next(Purpose::Growth).unwrap();
+        assert!(Arc::clone(&filled).with_hole().is_none());
+        let mut header = vec![0; ALIGN];
+        filled.file.read_exact_at(&mut header, 0).unwrap();
+        assert!(
+            SegmentHeader::decode(&header).is_some(),
+            "it is overwritten"
+        );
+        assert!(next().with_hole().is_some(), "one at a time");
     }
 }
