@@ -179,14 +179,16 @@ impl Patient<'_> {
             register: Arc::clone(&self.whose.register),
             want: Want::All,
         };
+        let voices: Vec<_> = (0..set.len()).map(|place| set.voice(place)).collect();
         let answers = join_all(set.drives.iter().map(|drive| drive.rows(request.clone()))).await;
         let mut asked = Asked {
             ballot: Ballot::new(set.len()),
             rows: vec![None; set.len()],
         };
-        for (place, answer) in answers.into_iter().enumerate() {
+        let places = voices.into_iter().enumerate();
+        for ((place, voice), answer) in places.zip(answers) {
             match answer {
-                Ok(rows) => set.count(&request, &mut asked, place, rows),
+                Ok(rows) => set.count(&request, &mut asked, (place, voice), rows),
                 Err(drive::Error::Fenced { .. }) => {
                     set.holder.refused(lease);
                     return Err(FENCED);

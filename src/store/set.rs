@@ -69,6 +69,15 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// What the answer of a drive is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// A vote.
+    Votes,
+    /// No vote: it joins.
+    Joins,
+}
+
 /// What the drives said so far.
 pub(crate) struct Asked {
     /// As votes.
@@ -198,18 +207,7 @@ impl ErasureSet {
         let mut running = FuturesUnordered::new();
         // Those that had been asked when the first more was.
         let mut hedged = Places::NONE;
-        let ask_one = |place: usize| {
-            let reply = self
-                .drives
-                .get(place)
-                .map(|drive| drive.rows(request.clone()));
-            async move {
-                let Some(reply) = reply else {
-                    return (place, Err(drive::Error::Missing));
-                };
-                (place, reply.await)
-            }
-        };
+        let ask_one = |place| self.ask_one(request, place);
         running.extend(waiting.by_ref().take(first).map(ask_one));
         loop {
             let next = if waiting.len() == 0 {
@@ -228,9 +226,11 @@ impl ErasureSet {
                 }
             };
             match next {
-                Some((place, Ok(rows))) => self.count(request, &mut asked, place, rows),
-                Some((_, Err(drive::Error::Fenced { .. }))) => return Err(FENCED),
-                Some((place, Err(error))) => {
+                Some((place, voice, Ok(rows))) => {
+                    self.count(request, &mut asked, (place, voice), rows);
+                }
+                Some((_, _, Err(drive::Error::Fenced { .. }))) => return Err(FENCED),
+                Some((place, _, Err(error))) => {
                     tracing::debug!(place, %error, "drive did not answer");
                     if matches!(error, drive::Error::Corrupt(_)) {
                         self.counters.bad_shard();
@@ -250,6 +250,20 @@ impl ErasureSet {
                 running.extend(waiting.by_ref().take(1).map(ask_one));
             }
         }
+    }
+
+    /// Asks one drive, and notes what its answer is worth at that time.
+    async fn ask_one(
+        &self,
+        request: &RowsRequest,
+        place: usize,
+    ) -> (usize, Voice, Result<Rows, drive::Error>) {
+        let voice = self.voice(place);
+        let rows = match self.drives.get(place) {
+            Some(drive) => drive.rows(request.clone()).await,
+            None => Err(drive::Error::Missing),
+        };
+        (place, voice, rows)
     }
 
     /// The copies of a row, as drives answer: all are asked at once, so that none holds up the
@@ -278,17 +292,27 @@ impl ErasureSet {
         })
     }
 
-    /// Counts one answer. What the holder knows to be settled is settled at any epoch.
-    pub(crate) fn count(&self, request: &RowsRequest, asked: &mut Asked, place: usize, rows: Rows) {
+    /// What an answer would be worth now.
+    pub(crate) fn voice(&self, place: usize) -> Voice {
+        match self.drives.get(place).map(|drive| drive.status()) {
+            Some(Status::Joining) => Voice::Joins,
+            _ => Voice::Votes,
+        }
+    }
+
+    /// Counts one answer, and with it what it was worth when it was asked for: a drive that was rebuilt
+    /// since may have given it before. What the holder knows to be settled is settled at any epoch.
+    pub(crate) fn count(
+        &self,
+        request: &RowsRequest,
+        asked: &mut Asked,
+        (place, voice): (usize, Voice),
+        rows: Rows,
+    ) {
         let sightings = self.sightings(request.slot, &rows);
-        let votes = !matches!(
-            self.drives.get(place).map(|drive| drive.status()),
-            Some(Status::Joining)
-        );
-        if votes {
-            asked.ballot.voted(place, sightings);
-        } else {
-            asked.ballot.joining(place, sightings);
+        match (voice, self.voice(place)) {
+            (Voice::Votes, Voice::Votes) => asked.ballot.voted(place, sightings),
+            _ => asked.ballot.joining(place, sightings),
         }
         if let Some(slot) = asked.rows.get_mut(place) {
             *slot = Some(rows);

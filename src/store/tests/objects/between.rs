@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drive::{
-    Commit, Committed, Discard, Drive, Identity, MetaWrite, Register, Reply, Rows, RowsRequest,
-    Scan, ScanPage, Settles, ShardReader, Stage, Status, Twin,
+    Commit, Committed, Discard, Drive, Fault, Identity, MetaWrite, Register, Reply, Rows,
+    RowsRequest, Scan, ScanPage, Settles, ShardReader, Stage, Status, Twin,
 };
 use parking_lot::Mutex;
 use store::{Delete, Error, Expect, SetConfig, Store, Tags, Versioning};
 use types::{DataId, Epoch};
 
+use crate::recount::sound;
 use crate::rig::{
     Rig, bucket, calm, content, deployment, get, grant, key, put, put_new, put_of, try_put,
 };
@@ -219,4 +220,54 @@ async fn an_upload_open_under_an_older_grant_is_not_completed_under_a_newer_one(
     case.other_stands(told).await;
     let gone = upload(&case.store, "k", id).await;
     assert_eq!(gone.err(), Some(Error::NoSuchUpload));
+}
+
+/// What a drive said before it was rebuilt is no vote, though it votes by the time that is heard.
+/// Fails if only the standing at that time counts: with the one drive that lacks the object there is
+/// then a quorum that denies it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_a_drive_that_joined_is_no_vote_when_it_arrives_later() {
+    let (rig, fuse) = (Rig::new(2, 2), Fuse::default());
+    let store = rig.store(1);
+    rig.twins[3].fail(Fault::Offline);
+    put(&store, "k", b"x").await;
+    calm().await;
+    rig.twins[0].wipe();
+    rig.twins[0].fail(Fault::Joining);
+    let slow = Slow {
+        twin: rig.twins[0].clone(),
+        fuse: Arc::clone(&fuse),
+    };
+    let others = rig.twins[1..].iter().cloned();
+    let others = others.map(|twin| Arc::new(twin) as Arc<dyn Drive>);
+    let config = SetConfig {
+        deployment: deployment(),
+        drives: std::iter::once(Arc::new(slow) as _).chain(others).collect(),
+        standard: rig.geometry,
+        reduced: rig.geometry,
+        membership: Epoch::default(),
+    };
+    let reader = Store::new(deployment(), vec![config]);
+    let twins = rig.twins.clone();
+    let only_last = move || {
+        twins[3].mend(Fault::Offline);
+        twins[1..3]
+            .iter()
+            .for_each(|twin| twin.fail(Fault::Offline));
+    };
+    only_last();
+    let twins = rig.twins.clone();
+    let rebuilt = async move {
+        twins[3].fail(Fault::Offline);
+        twins[1..3]
+            .iter()
+            .for_each(|twin| twin.mend(Fault::Offline));
+        assert!(sound(&store).await.contains(&0));
+        twins[0].mend(Fault::Joining);
+        only_last();
+    };
+    *fuse.lock() = Some((After::Rows, Box::pin(rebuilt)));
+    let read = get(&reader, "k").await;
+    assert!(fuse.lock().is_none(), "it happened");
+    assert!(matches!(read, Err(Error::Unavailable(_))), "{read:?}");
 }

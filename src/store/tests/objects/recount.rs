@@ -100,7 +100,7 @@ async fn a_wiped_drive_is_rebuilt_while_it_joins() {
     check(&store).await;
 }
 
-async fn sound(store: &Store) -> Vec<usize> {
+pub(crate) async fn sound(store: &Store) -> Vec<usize> {
     let mut walk = store.walk(Depth::Rows, None);
     while walk.step().await {}
     walk.sound().iter().map(|seat| seat.place).collect()
