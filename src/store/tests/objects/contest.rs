@@ -5,7 +5,7 @@
 //! reads: with all drives, and with each one away. What every client was told must be
 //! linearizable, which says that an acknowledged write is there, that `If-None-Match` has one
 //! winner, and that nothing flips. Ways 2, 9, 11 and 12 are decisions of `quorum` or of a router,
-//! which its own model leaves out; 6 and 7 need a ledger that admits drives.
+//! which its own model leaves out; for 5, 6 and 7 a drive is replaced meanwhile: see `replaced`.
 //!
 //! A round's number is its seed, as far as threads and disks let it repeat itself. More rounds, or
 //! others, with `SARSEN_CONTEST_ROUNDS` and `SARSEN_CONTEST_FROM`.
@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use drive::{Drive, Identity, LocalDrive, Options};
+use drive::{Drive, Identity, LocalDrive, Options, Standing};
 use parking_lot::Mutex;
 use store::{Error, SetConfig, Store};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
-use types::{DriveId, Epoch, Geometry};
+use types::{ByteRange, DriveId, Epoch, Geometry};
 
+use crate::course::{Course, Party};
 use crate::linear::{Act, Event, is_linear};
 use crate::post::{Far, Mutant, Post, chance};
-use crate::rig::{delete, deployment, get, grant, put, put_new, put_of, try_put};
+use crate::rig::{self, delete, deployment, find, get, grant, put, put_new, put_of, try_put};
 
 /// Rounds without a switch.
 const SOUND: u64 = 40;
@@ -33,13 +34,16 @@ const SOUND: u64 = 40;
 const CAUGHT_WITHIN: u64 = 600;
 /// So often a read is tried with all drives there.
 const TRIES_MAX: usize = 100;
-/// A client waits so long; what it then does not know may still happen.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// How long clients wait.
+const PATIENCE: Patience = Patience {
+    writes: Duration::from_millis(150),
+    reads: Duration::from_millis(600),
+};
 
 /// Real drives in a directory of their own.
-struct Arena {
+pub(crate) struct Arena {
     home: PathBuf,
-    drives: Vec<Arc<Far>>,
+    pub(crate) drives: Vec<Arc<Far>>,
     geometry: Geometry,
 }
 
@@ -51,39 +55,73 @@ impl Drop for Arena {
     }
 }
 
+/// What the ledger says when a holder comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grant {
+    pub(crate) epoch: u64,
+    /// The set's membership index.
+    pub(crate) membership: u64,
+}
+
 impl Arena {
-    fn new(name: &str, data: u8, parity: u8) -> Self {
+    pub(crate) fn new(name: &str, data: u8, parity: u8) -> Self {
         let geometry = Geometry::new(data, parity).unwrap();
         let own = format!("sarsen-contest-{}-{name}", std::process::id());
-        let home = std::env::temp_dir().join(own);
-        let open = |place: u8| {
-            let identity = Identity {
-                deployment: deployment(),
-                drive: DriveId::from_bytes([place + 1; 16]),
-                pool: 0,
-                set: 0,
-                place,
-            };
-            let path = home.join(format!("d{place}"));
-            std::fs::create_dir_all(&path).unwrap();
-            drive::format(&path, &identity, geometry).unwrap();
-            let drive = LocalDrive::open(&path, &identity, &Options::default()).unwrap();
-            Arc::new(Far {
-                drive: Arc::new(drive) as Arc<dyn Drive>,
-                highest: Mutex::default(),
-            })
-        };
-        Self {
-            drives: (0..data + parity).map(open).collect(),
-            home,
+        let mut arena = Self {
+            home: std::env::temp_dir().join(own),
+            drives: Vec::new(),
             geometry,
-        }
+        };
+        let open = |place| arena.empty(place, place + 1, Standing::Voting);
+        // Side by side: a drive syncs its many directories.
+        arena.drives = std::thread::scope(|scope| {
+            let opening = (0..data + parity).map(|place| scope.spawn(move || open(place)));
+            let opening: Vec<_> = opening.collect();
+            let opened = opening.into_iter().map(|drive| drive.join().unwrap());
+            opened.map(|drive| Arc::new(Far::new(drive))).collect()
+        });
+        arena
+    }
+
+    /// A drive of that number and standing that was never written to.
+    pub(crate) fn empty(&self, place: u8, number: u8, fresh: Standing) -> LocalDrive {
+        let identity = Identity {
+            deployment: deployment(),
+            drive: DriveId::from_bytes([number; 16]),
+            pool: 0,
+            set: 0,
+            place,
+        };
+        let path = self.home.join(format!("d{number}"));
+        std::fs::create_dir_all(&path).unwrap();
+        drive::format(&path, &identity, self.geometry).unwrap();
+        let options = Options {
+            fresh,
+            ..Options::default()
+        };
+        LocalDrive::open(&path, &identity, &options).unwrap()
     }
 
     fn holder(&self, epoch: u64, mutant: Option<Mutant>, seed: u64) -> Holder {
+        let grant = Grant {
+            epoch,
+            membership: 0,
+        };
+        self.enlist(grant, mutant, seed, None)
+    }
+
+    /// A process that holds all slots.
+    pub(crate) fn enlist(
+        &self,
+        Grant { epoch, membership }: Grant,
+        mutant: Option<Mutant>,
+        seed: u64,
+        course: Option<(Arc<Course>, Party)>,
+    ) -> Holder {
         let dead = Arc::new(AtomicBool::new(false));
         let post = |(place, far): (u64, &Arc<Far>)| {
-            Arc::new(Post::new(far, mutant, seed * 64 + epoch * 8 + place, &dead))
+            let seed = seed * 64 + epoch * 8 + place;
+            Arc::new(Post::new(far, mutant, seed, course.clone(), &dead))
         };
         let posts: Vec<_> = (0..).zip(&self.drives).map(post).collect();
         let drives = posts.iter().cloned();
@@ -92,7 +130,7 @@ impl Arena {
             drives: drives.map(|post| post as Arc<dyn Drive>).collect(),
             standard: self.geometry,
             reduced: self.geometry,
-            membership: Epoch::default(),
+            membership: Epoch::new(0, membership),
         };
         let store = Store::new(deployment(), vec![config]);
         grant(&store, epoch);
@@ -105,21 +143,45 @@ impl Arena {
 }
 
 #[derive(Clone)]
-struct Holder {
-    store: Arc<Store>,
+pub(crate) struct Holder {
+    pub(crate) store: Arc<Store>,
     posts: Vec<Arc<Post>>,
     dead: Arc<AtomicBool>,
 }
 
 impl Holder {
-    fn cut(&self, place: usize, away: bool) {
+    /// What it sent and did not arrive yet never will.
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut(&self, place: usize, away: bool) {
         self.posts[place].away.store(away, Ordering::SeqCst);
     }
 }
 
+/// How long clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a write. What its client then does not know may still happen.
+    pub(crate) writes: Duration,
+    pub(crate) reads: Duration,
+}
+
+/// Whether a write may be told of damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Never,
+    /// A drive goes: what was found on it and is to be finished may then have too few shards. It was
+    /// never committed; the next touch finds it void.
+    Passing,
+}
+
 /// One key in one round: the line of time of what its clients do.
-struct Line {
-    key: String,
+pub(crate) struct Line {
+    pub(crate) key: String,
+    patience: Patience,
+    damage: Damage,
     clock: AtomicU64,
     values: AtomicU64,
     events: Mutex<Vec<Event>>,
@@ -141,44 +203,79 @@ fn value_of(bytes: &[u8]) -> Result<u64, String> {
 }
 
 impl Line {
+    pub(crate) fn new(key: String, patience: Patience, damage: Damage) -> Self {
+        Self {
+            key,
+            patience,
+            damage,
+            clock: AtomicU64::new(1),
+            values: AtomicU64::new(1),
+            events: Mutex::default(),
+        }
+    }
+
+    /// What was there before.
+    pub(crate) async fn begin(&self, store: &Store) {
+        let begun = self.now();
+        put(store, &self.key, &bytes_of(0)).await;
+        let (act, ended) = (Act::Put(0), Some(self.now()));
+        self.events.lock().push(Event { act, begun, ended });
+    }
+
+    /// Whether some order explains what was told.
+    pub(crate) fn judge(&self) -> Result<(), String> {
+        let mut events = self.events.lock().clone();
+        events.sort_by_key(|event| event.begun);
+        match is_linear(&events) {
+            true => Ok(()),
+            false => Err(format!("no order explains what was told: {events:#?}")),
+        }
+    }
+
     fn now(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Does one operation and writes down what was told.
-    async fn act(&self, store: &Store, which: u64) -> Result<(), String> {
+    pub(crate) async fn act(&self, store: &Store, which: u64) -> Result<(), String> {
         let value = self.values.fetch_add(1, Ordering::SeqCst);
         let (bytes, begun) = (bytes_of(value), self.now());
         let (done, told) = match which {
             0 | 1 => {
                 let put = put_of(bytes.len());
-                let told = timeout(PATIENCE, try_put(store, &self.key, &put, &bytes)).await;
+                let told = timeout(
+                    self.patience.writes,
+                    try_put(store, &self.key, &put, &bytes),
+                )
+                .await;
                 (Act::Put(value), told.map(|told| told.map(drop)))
             }
             2 | 3 => {
-                let told = timeout(PATIENCE, put_new(store, &self.key, &bytes)).await;
+                let told = timeout(self.patience.writes, put_new(store, &self.key, &bytes)).await;
                 (Act::PutNew(value), told.map(|told| told.map(drop)))
             }
             4 => {
-                let told = timeout(PATIENCE, delete(store, &self.key)).await;
+                let told = timeout(self.patience.writes, delete(store, &self.key)).await;
                 (Act::Delete, told.map(|told| told.map(drop)))
             }
             _ => return self.read(store).await.map(drop),
         };
-        let (act, ended) = match told {
+        let (act, ended) = match &told {
             Ok(Ok(())) => (done, Some(self.now())),
             Ok(Err(Error::PreconditionFailed)) => (Act::Refused, Some(self.now())),
-            Ok(Err(Error::Damaged)) => return Err(format!("{done:?}: damaged")),
             _ => (done, None),
         };
         self.events.lock().push(Event { act, begun, ended });
-        Ok(())
+        match (told, self.damage) {
+            (Ok(Err(Error::Damaged)), Damage::Never) => Err(format!("{done:?}: damaged")),
+            _ => Ok(()),
+        }
     }
 
     /// Reads; `false` if nobody would say.
-    async fn read(&self, store: &Store) -> Result<bool, String> {
+    pub(crate) async fn read(&self, store: &Store) -> Result<bool, String> {
         let begun = self.now();
-        let seen = match timeout(PATIENCE * 4, get(store, &self.key)).await {
+        let seen = match timeout(self.patience.reads, get_again(store, &self.key)).await {
             Ok(Ok(bytes)) => Some(value_of(&bytes)?),
             Ok(Err(Error::NoSuchKey)) => None,
             Ok(Err(Error::Damaged)) => return Err("a read finds too few shards".to_owned()),
@@ -190,15 +287,34 @@ impl Line {
     }
 }
 
+/// How often a version is looked for whose bytes go between its being found and read.
+const FINDS_MAX: usize = 4;
+
+/// Reads as the door does: a version that was replaced after it was found has lost its bytes and not
+/// damaged them.
+async fn get_again(store: &Store, key: &str) -> Result<Vec<u8>, Error> {
+    let mut before = None;
+    for _ in 1..FINDS_MAX {
+        let read = async {
+            let found = find(store, key).await?;
+            let (order, range) = (found.head.order, ByteRange::whole(found.head.size));
+            Ok((order, rig::bytes_of(found, range).await))
+        };
+        match read.await {
+            Ok((order, Err(Error::Damaged))) if before != Some(order) => before = Some(order),
+            Ok((_, bytes)) => return bytes,
+            // Its row went, before it could be read.
+            Err(Error::Damaged) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    get(store, key).await
+}
+
 /// One contest over one key. Says what went wrong.
 async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(), String> {
     let mut random = (number + 1).wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
-    let line = Arc::new(Line {
-        key: format!("k{number}"),
-        clock: AtomicU64::new(1),
-        values: AtomicU64::new(1),
-        events: Mutex::default(),
-    });
+    let line = Arc::new(Line::new(format!("k{number}"), PATIENCE, Damage::Never));
     let epoch = number * 4 + 1;
     let second = match mutant {
         Some(Mutant::SameEpoch) => epoch,
@@ -207,10 +323,7 @@ async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(),
     let older = arena.holder(epoch, mutant, number);
     let newer = arena.holder(second, mutant, number + 1_000_000);
     if chance(&mut random).is_multiple_of(2) {
-        let begun = line.now();
-        put(&older.store, &line.key, &bytes_of(0)).await;
-        let (act, ended) = (Act::Put(0), Some(line.now()));
-        line.events.lock().push(Event { act, begun, ended });
+        line.begin(&older.store).await;
     }
     for holder in [&older, &newer] {
         if chance(&mut random).is_multiple_of(2) {
@@ -234,18 +347,13 @@ async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(),
         done.map_err(|error| error.to_string())??;
     }
     if chance(&mut random).is_multiple_of(2) {
-        older.dead.store(true, Ordering::SeqCst);
+        older.die();
     }
     if chance(&mut random).is_multiple_of(4) {
-        newer.dead.store(true, Ordering::SeqCst);
+        newer.die();
     }
     settle_the_question(arena, &line, epoch + 2, mutant).await?;
-    let mut events = line.events.lock().clone();
-    events.sort_by_key(|event| event.begun);
-    match is_linear(&events) {
-        true => Ok(()),
-        false => Err(format!("no order explains what was told: {events:#?}")),
-    }
+    line.judge()
 }
 
 /// A third holder reads: first with one drive away or with all, then with each one away, then
@@ -275,7 +383,7 @@ async fn settle_the_question(
         if line.read(&last.store).await? {
             return Ok(());
         }
-        sleep(PATIENCE).await;
+        sleep(PATIENCE.writes).await;
     }
     Err("no read with all drives is answered".to_owned())
 }
@@ -305,19 +413,29 @@ fn contest(
     clippy::print_stdout,
     reason = "how fast it is caught is part of the result"
 )]
-fn caught(data: u8, parity: u8, mutant: Mutant) {
-    let found = contest(data, parity, Some(mutant), 0..CAUGHT_WITHIN);
+pub(crate) fn report(mutant: Mutant, found: Option<(u64, String)>) {
     let (number, said) = found.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
     let said = said.lines().next().unwrap_or_default();
     println!("{mutant:?}: caught in round {number}: {said}");
 }
 
-/// Two holders on real drives are one to their clients.
-fn sound(data: u8, parity: u8) {
+fn caught(data: u8, parity: u8, mutant: Mutant) {
+    report(
+        mutant,
+        contest(data, parity, Some(mutant), 0..CAUGHT_WITHIN),
+    );
+}
+
+/// The rounds to be played without a switch: these, or those that the environment asks for.
+pub(crate) fn rounds(usual: u64) -> Range<u64> {
     let asked = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let from = asked("SARSEN_CONTEST_FROM").unwrap_or(0);
-    let rounds = asked("SARSEN_CONTEST_ROUNDS").unwrap_or(SOUND);
-    if let Some((number, said)) = contest(data, parity, None, from..from + rounds) {
+    from..from + asked("SARSEN_CONTEST_ROUNDS").unwrap_or(usual)
+}
+
+/// Two holders on real drives are one to their clients.
+fn sound(data: u8, parity: u8) {
+    if let Some((number, said)) = contest(data, parity, None, rounds(SOUND)) {
         panic!("round {number}: {said}");
     }
 }

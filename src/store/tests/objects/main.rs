@@ -5,6 +5,7 @@
 
 mod between;
 mod contest;
+mod course;
 mod deletes;
 mod faults;
 mod holders;
@@ -13,6 +14,7 @@ mod lists;
 mod plain;
 mod post;
 mod recount;
+mod replaced;
 mod rig;
 mod tags;
 mod upload_crashes;

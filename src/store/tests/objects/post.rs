@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drive::{
-    Commit, Committed, Discard, Drive, Error, Identity, MetaWrite, Reply, Rows, RowsRequest, Scan,
-    ScanPage, Settles, ShardRead, ShardReader, Stage, Status, Want,
+    Commit, Committed, Discard, Drive, Error, Identity, LocalDrive, MetaWrite, Reply, Rows,
+    RowsRequest, Scan, ScanPage, Settles, ShardRead, ShardReader, Stage, Status, Want,
 };
 use parking_lot::Mutex;
-use types::{DataId, Epoch, Kind};
+use types::{DataId, Epoch, Kind, Order};
+
+use crate::course::{Course, Party};
 
 /// A rule left out, and in brackets the way to lose in `quorum/README.md` that it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,13 @@ pub(crate) enum Mutant {
     DropOlder,
     /// A reader is shown what is settled and nothing newer (4).
     OnlySettled,
+    /// A drive that takes an empty seat votes at once (5). Not a drive's doing: the contest's, as the
+    /// next two.
+    EmptyVotes,
+    /// It has the fences of a peer, and not that of the entry that admits it (6).
+    FencesFromPeers,
+    /// It is rebuilt under the membership index that was there before (7).
+    NoMembershipIndex,
     /// A tombstone is collected at once, in its own epoch (8).
     ForgetTombstone,
     /// A commit is acknowledged before it is there (rule 4; what an acknowledgement counts).
@@ -33,11 +42,36 @@ pub(crate) enum Mutant {
     SameEpoch,
 }
 
-/// What the holders of one drive share.
+/// What the holders of one drive share: a seat, and the drive that has it when a message arrives.
 pub(crate) struct Far {
-    pub(crate) drive: Arc<dyn Drive>,
+    seat: Identity,
+    drive: Mutex<Option<Arc<LocalDrive>>>,
     /// The highest fence that any request carried.
-    pub(crate) highest: Mutex<Epoch>,
+    highest: Mutex<Epoch>,
+}
+
+impl Far {
+    pub(crate) fn new(drive: LocalDrive) -> Self {
+        Self {
+            seat: drive.identity().clone(),
+            drive: Mutex::new(Some(Arc::new(drive))),
+            highest: Mutex::default(),
+        }
+    }
+
+    /// The drive, to whoever stands before it.
+    pub(crate) fn local(&self) -> Option<Arc<LocalDrive>> {
+        self.drive.lock().clone()
+    }
+
+    /// Puts another drive there, or none. The one that was there is returned.
+    pub(crate) fn replace(&self, drive: Option<Arc<LocalDrive>>) -> Option<Arc<LocalDrive>> {
+        std::mem::replace(&mut *self.drive.lock(), drive)
+    }
+
+    fn there(&self) -> Result<Arc<LocalDrive>, Error> {
+        self.local().ok_or_else(|| Error::Offline("gone".into()))
+    }
 }
 
 /// The way of one holder to one drive.
@@ -45,6 +79,8 @@ pub(crate) struct Post {
     far: Arc<Far>,
     mutant: Option<Mutant>,
     random: Mutex<u64>,
+    /// What the messages of this holder wait for, if a drive is replaced.
+    course: Option<(Arc<Course>, Party)>,
     /// The drive answers this holder nothing.
     pub(crate) away: AtomicBool,
     /// The holder is dead: what it sent and did not arrive yet never will.
@@ -64,12 +100,14 @@ impl Post {
         far: &Arc<Far>,
         mutant: Option<Mutant>,
         seed: u64,
+        course: Option<(Arc<Course>, Party)>,
         dead: &Arc<AtomicBool>,
     ) -> Self {
         Self {
             far: Arc::clone(far),
             mutant,
             random: Mutex::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            course,
             away: AtomicBool::new(false),
             dead: Arc::clone(dead),
         }
@@ -79,13 +117,31 @@ impl Post {
         self.away.load(Ordering::SeqCst)
     }
 
-    /// How long a message takes: half of them no time, some longer than a whole operation.
+    /// The drive, if this holder reaches it.
+    fn reached(&self) -> Option<Arc<LocalDrive>> {
+        self.far.local().filter(|_| !self.is_away())
+    }
+
+    /// How long a message takes: half of them no time, some longer than a whole operation. Where
+    /// messages wait for the course of a replacement, that says which are late.
     fn delay(&self) -> Duration {
         let mut random = self.random.lock();
         match chance(&mut random) % 8 {
             0..=3 => Duration::ZERO,
-            4..=6 => Duration::from_micros(chance(&mut random) % 3_000),
-            _ => Duration::from_millis(chance(&mut random) % 60),
+            7 if self.course.is_none() => Duration::from_millis(chance(&mut random) % 60),
+            _ => Duration::from_micros(chance(&mut random) % 3_000),
+        }
+    }
+
+    /// How long rows take to a reader or a holder, after the drive read them.
+    fn late_answer(&self, want: Want) -> Duration {
+        let mut random = self.random.lock();
+        match self.course.is_some()
+            && want == Want::Latest
+            && chance(&mut random).is_multiple_of(16)
+        {
+            true => Duration::from_millis(20 + chance(&mut random) % 60),
+            false => Duration::ZERO,
         }
     }
 
@@ -121,16 +177,16 @@ async fn discard(drive: &dyn Drive, commit: &Commit, gone: impl Fn(types::Order)
 }
 
 async fn deliver(
-    drive: Arc<dyn Drive>,
+    drive: &dyn Drive,
     mutant: Option<Mutant>,
     commit: Commit,
 ) -> Result<Committed, Error> {
     let head = commit.row.head;
     let done = drive.commit(commit.clone()).await?;
     match mutant {
-        Some(Mutant::DropOlder) => discard(&*drive, &commit, |order| order < head.order).await,
+        Some(Mutant::DropOlder) => discard(drive, &commit, |order| order < head.order).await,
         Some(Mutant::ForgetTombstone) if head.kind == Kind::Tombstone => {
-            discard(&*drive, &commit, |order| order <= head.order).await;
+            discard(drive, &commit, |order| order <= head.order).await;
         }
         _ => {}
     }
@@ -148,13 +204,13 @@ impl ShardReader for Nobody {
 
 impl Drive for Post {
     fn identity(&self) -> &Identity {
-        self.far.drive.identity()
+        &self.far.seat
     }
 
     fn status(&self) -> Status {
-        match self.is_away() {
-            true => Status::Offline("cut off".into()),
-            false => self.far.drive.status(),
+        match self.reached() {
+            Some(drive) => drive.status(),
+            None => Status::Offline("cut off".into()),
         }
     }
 
@@ -166,14 +222,22 @@ impl Drive for Post {
         if self.mutant == Some(Mutant::NoFence) {
             commit.fence.epoch = highest;
         }
-        let (drive, mutant) = (Arc::clone(&self.far.drive), self.mutant);
+        let (far, mutant) = (Arc::clone(&self.far), self.mutant);
         let (delay, dead) = (self.delay(), Arc::clone(&self.dead));
+        let held = self.course.as_ref().map(|(course, party)| {
+            let hold = course.hold(*party, &commit.register, far.seat.place);
+            (Arc::clone(course), hold)
+        });
         // It is under way whoever waits for it.
         let sent = tokio::spawn(async move {
+            let arrives = match held {
+                Some((course, hold)) => course.lets_pass(hold).await,
+                None => true,
+            };
             tokio::time::sleep(delay).await;
-            match dead.load(Ordering::SeqCst) {
-                true => Err(Error::Timeout),
-                false => deliver(drive, mutant, commit).await,
+            match arrives && !dead.load(Ordering::SeqCst) {
+                false => Err(Error::Timeout),
+                true => deliver(&*far.there()?, mutant, commit).await,
             }
         });
         if self.mutant == Some(Mutant::AckEarly) {
@@ -193,10 +257,20 @@ impl Drive for Post {
         if self.mutant == Some(Mutant::NoRaise) {
             request.raise = None;
         }
-        let (drive, delay) = (Arc::clone(&self.far.drive), self.delay());
+        // A walk raises a thousand slots.
+        let delay = match request.want == Want::Born(Order::ZERO) {
+            true => Duration::ZERO,
+            false => self.delay(),
+        };
+        let (far, late) = (Arc::clone(&self.far), self.late_answer(request.want));
         Box::pin(async move {
-            tokio::time::sleep(delay).await;
-            let mut rows = drive.rows(request).await?;
+            if delay > Duration::ZERO {
+                tokio::time::sleep(delay).await;
+            }
+            let mut rows = far.there()?.rows(request).await?;
+            if late > Duration::ZERO {
+                tokio::time::sleep(late).await;
+            }
             if hides && rows.iter().any(|row| row.settled) {
                 rows.retain(|row| row.settled);
             }
@@ -205,45 +279,56 @@ impl Drive for Post {
     }
 
     fn scan(&self, scan: Scan) -> Reply<ScanPage> {
-        self.far.drive.scan(scan)
+        match self.reached() {
+            Some(drive) => drive.scan(scan),
+            None => refused(),
+        }
     }
 
     fn settle(&self, settles: Settles) {
-        if !self.is_away() && !self.dead.load(Ordering::SeqCst) {
-            self.far.drive.settle(settles);
+        let drive = self.reached();
+        if let Some(drive) = drive.filter(|_| !self.dead.load(Ordering::SeqCst)) {
+            drive.settle(settles);
         }
     }
 
     fn discard(&self, discard: Discard) -> Reply<()> {
-        match self.is_away() {
-            true => refused(),
-            false => self.far.drive.discard(discard),
+        match self.reached() {
+            Some(drive) => drive.discard(discard),
+            None => refused(),
         }
     }
 
     fn stage(&self, data: DataId, register: Arc<drive::Register>) -> Reply<Box<dyn Stage>> {
-        match self.is_away() {
-            true => refused(),
-            false => self.far.drive.stage(data, register),
+        match self.reached() {
+            Some(drive) => drive.stage(data, register),
+            None => refused(),
         }
     }
 
     fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
-        match self.is_away() {
-            true => Box::new(Nobody),
-            false => self.far.drive.read_shards(files),
+        match self.reached() {
+            Some(drive) => drive.read_shards(files),
+            None => Box::new(Nobody),
         }
     }
 
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {
-        self.far.drive.meta_write(writes)
+        match self.reached() {
+            Some(drive) => drive.meta_write(writes),
+            None => refused(),
+        }
     }
 
     fn meta_scan(&self, prefix: Bytes) -> Reply<Vec<(Bytes, Bytes)>> {
-        self.far.drive.meta_scan(prefix)
+        match self.reached() {
+            Some(drive) => drive.meta_scan(prefix),
+            None => refused(),
+        }
     }
 
     fn positions(&self) -> (u64, Vec<(u8, u64)>) {
-        self.far.drive.positions()
+        let drive = self.far.local();
+        drive.map_or_else(Default::default, |drive| drive.positions())
     }
 }
