@@ -143,6 +143,7 @@ def a_drive_that_hangs_at_the_start_is_offline():
                 equal(logged(server, "it does not answer"), True, "it is told")
             finally:
                 run(f"xfs_freeze -u {server.drives[0]}")
+            soon("it is taken back", lambda: logged(server, "a drive is taken back"), 60)
 
 
 @check

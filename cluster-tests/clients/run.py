@@ -34,8 +34,9 @@ import version_checks  # noqa: E402,F401
 if os.geteuid() == 0:
     import failing_disk_checks  # noqa: F401
     import fault_checks  # noqa: F401
+    import return_checks  # noqa: F401
 else:
-    print("not run: fault_checks and failing_disk_checks, which mount file systems and so need root", flush=True)
+    print("not run: fault_checks, failing_disk_checks and return_checks, which mount file systems and so need root", flush=True)
 from harness import BINARY, CHECKS, Server, equal  # noqa: E402
 
 

@@ -298,8 +298,8 @@ pub struct MetaWrite {
 
 /// One drive of a set.
 pub trait Drive: Send + Sync {
-    /// Who it is.
-    fn identity(&self) -> &Identity;
+    /// Who it is now.
+    fn identity(&self) -> Identity;
     /// How it fares.
     fn status(&self) -> Status;
     /// Makes a row durable, then visible. Done again with the same row it succeeds again.

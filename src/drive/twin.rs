@@ -247,8 +247,8 @@ fn restarted() -> Error {
 }
 
 impl Drive for Twin {
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn identity(&self) -> Identity {
+        Identity::clone(&self.identity)
     }
 
     fn status(&self) -> Status {

@@ -12,7 +12,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
-use types::Epoch;
+use types::{DriveId, Epoch};
 
 use crate::command::Command;
 use crate::error::{Error, ProposeError};
@@ -94,6 +94,12 @@ impl Ledger {
     /// All intent, as of the last entry applied here. Cheap.
     pub fn view(&self) -> Arc<State> {
         self.machine.view()
+    }
+
+    /// Gives every drive that answers what it lacks of this node's copy: one that took a seat counts
+    /// only then, and one that was away missed some. Says which hold all of it now, durably.
+    pub async fn make_copies_good(&self) -> Result<Vec<DriveId>, Error> {
+        self.machine.make_copies_good().await
     }
 
     /// Stops taking part.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use drive::{Drive, MetaWrite, Status};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
+use types::DriveId;
 
 use crate::error::Error;
 use crate::seal::Sealer;
@@ -28,7 +29,15 @@ pub(crate) async fn scan_all(
     drives: &[Arc<dyn Drive>],
     prefix: &'static [u8],
 ) -> Vec<Result<Vec<Stored>, drive::Error>> {
-    let deadline = Instant::now() + DAMAGE_WAIT;
+    scan_within(drives, prefix, DAMAGE_WAIT).await
+}
+
+async fn scan_within(
+    drives: &[Arc<dyn Drive>],
+    prefix: &'static [u8],
+    wait: Duration,
+) -> Vec<Result<Vec<Stored>, drive::Error>> {
+    let deadline = Instant::now() + wait;
     let scan = async |drive: &Arc<dyn Drive>| loop {
         match drive.meta_scan(Bytes::from_static(prefix)).await {
             Err(drive::Error::Corrupt(_)) if Instant::now() < deadline => sleep(DAMAGE_STEP).await,
@@ -65,13 +74,22 @@ pub(crate) struct Mirror {
 /// Records by name.
 pub(crate) type Records = BTreeMap<String, Vec<u8>>;
 
-impl Mirror {
-    /// Reads every record. Copies that are stale or damaged on some drive are made good there.
-    pub(crate) async fn open(
-        drives: Vec<Arc<dyn Drive>>,
-        sealer: Sealer,
-    ) -> Result<(Self, Records), Error> {
-        let scans = scan_all(&drives, PREFIX).await;
+/// What the drives hold of the records.
+struct Copies {
+    /// All of each drive that answers.
+    scans: Vec<Result<Vec<Stored>, drive::Error>>,
+    /// Of each record the newest, with its sequence.
+    newest: BTreeMap<Bytes, (u64, Vec<u8>)>,
+}
+
+impl Copies {
+    /// Reads them all. Fails if something newer may be where nobody answers.
+    async fn read(
+        drives: &[Arc<dyn Drive>],
+        sealer: &Sealer,
+        wait: Duration,
+    ) -> Result<Self, Error> {
+        let scans = scan_within(drives, PREFIX, wait).await;
         let answered = scans.iter().filter(|scan| scan.is_ok()).count();
         if answered <= drives.len() / 2 {
             return Err(Error::TooFewDrives);
@@ -99,17 +117,27 @@ impl Mirror {
         if seen > 0 && sound.count() < drives.len() - drives.len() / 2 {
             return Err(Error::TooFewDrives);
         }
-        let sequence = newest
-            .values()
-            .map(|(sequence, _)| *sequence)
-            .max()
-            .unwrap_or(0);
+        Ok(Self { scans, newest })
+    }
+}
+
+impl Mirror {
+    /// Reads every record. Copies that are stale or damaged on some drive are made good there.
+    pub(crate) async fn open(
+        drives: Vec<Arc<dyn Drive>>,
+        sealer: Sealer,
+    ) -> Result<(Self, Records), Error> {
+        let copies = Copies::read(&drives, &sealer, DAMAGE_WAIT).await?;
+        let newest = &copies.newest;
+        let sequences = newest.values().map(|(sequence, _)| *sequence);
+        let sequence = sequences.max().unwrap_or(0);
         let mirror = Self {
             drives,
             sealer,
             sequence,
         };
-        mirror.make_good(&scans, &newest).await?;
+        // A drive that does not take them is one of the minority until it is opened anew.
+        mirror.write_lacking(&copies).await?;
         let name = |name: &Bytes| {
             String::from_utf8_lossy(name.get(PREFIX.len()..).unwrap_or_default()).into_owned()
         };
@@ -119,11 +147,18 @@ impl Mirror {
         Ok((mirror, records.collect()))
     }
 
-    async fn make_good(
-        &self,
-        scans: &[Result<Vec<Stored>, drive::Error>],
-        newest: &BTreeMap<Bytes, (u64, Vec<u8>)>,
-    ) -> Result<(), Error> {
+    /// Gives every drive that answers what it lacks: one that was replaced while this is open, or was
+    /// away. Says which of them hold everything now.
+    pub(crate) async fn make_good(&self) -> Result<Vec<DriveId>, Error> {
+        // Nothing can be written meanwhile: what a drive cannot read now is for another time.
+        let copies = Copies::read(&self.drives, &self.sealer, Duration::ZERO).await?;
+        self.write_lacking(&copies).await
+    }
+
+    /// Says which of the drives hold everything then.
+    async fn write_lacking(&self, copies: &Copies) -> Result<Vec<DriveId>, Error> {
+        let Copies { scans, newest } = copies;
+        let mut whole = Vec::new();
         for (drive, scan) in self.drives.iter().zip(scans) {
             let Ok(scan) = scan else { continue };
             let copies: BTreeMap<&Bytes, &Bytes> =
@@ -141,13 +176,16 @@ impl Mirror {
                     });
                 }
             }
+            let drive_id = drive.identity().drive;
             if !writes.is_empty() {
-                tracing::warn!(drive = %drive.identity().drive, records = writes.len(), "made ledger copies good");
-                // A drive that does not take them is one of the minority until the next start.
-                let _ = drive.meta_write(writes).await;
+                tracing::warn!(drive = %drive_id, records = writes.len(), "made ledger copies good");
+                if drive.meta_write(writes).await.is_err() {
+                    continue;
+                }
             }
+            whole.push(drive_id);
         }
-        Ok(())
+        Ok(whole)
     }
 
     /// Writes records, all or nothing on each drive. Durable on a majority on return.

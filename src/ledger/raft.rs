@@ -23,6 +23,7 @@ use openraft::{
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use types::DriveId;
 
 use crate::command::Command;
 use crate::error::Error;
@@ -323,6 +324,11 @@ impl Machine {
     /// The state, as of the last entry applied here.
     pub(crate) fn view(&self) -> Arc<State> {
         Arc::clone(&self.view.read())
+    }
+
+    /// Gives every drive that answers the records that it lacks. Says which hold all of them.
+    pub(crate) async fn make_copies_good(&self) -> Result<Vec<DriveId>, Error> {
+        self.mirror.lock().await.make_good().await
     }
 
     async fn keep(&self, stored: Stored) -> Result<Snapshot<TypeConfig>, Failure> {

@@ -112,7 +112,7 @@ impl ClusterSecret {
             if held.as_ref().is_some_and(|held| held.contains(&share)) {
                 continue;
             }
-            match write(drive, SHARE_KEY, Some(share.encode())).await {
+            match write(&**drive, SHARE_KEY, Some(share.encode())).await {
                 Ok(()) => {
                     tracing::warn!(drive = %drive.identity().drive, "made its share of the secret good");
                 }
@@ -123,7 +123,7 @@ impl ClusterSecret {
         for (drive, held) in seats().filter(|_| lacking == 0) {
             if held.iter().flatten().any(is_first) {
                 // One that stays is removed after the next start.
-                let _ = write(drive, FIRST_KEY, None).await;
+                let _ = write(&**drive, FIRST_KEY, None).await;
             }
         }
         Ok(())
@@ -134,7 +134,7 @@ impl ClusterSecret {
     pub async fn store(&self, drives: &[Arc<dyn Drive>]) -> Result<(), Error> {
         let mut stored = 0;
         for (drive, share) in drives.iter().zip(self.split(drives.len())?) {
-            let written = write(drive, SHARE_KEY, Some(share.encode())).await;
+            let written = write(&**drive, SHARE_KEY, Some(share.encode())).await;
             stored += usize::from(written.is_ok());
         }
         if stored > drives.len() / 2 {
@@ -142,6 +142,14 @@ impl ClusterSecret {
         } else {
             Err(Error::TooFewDrives)
         }
+    }
+
+    /// Gives one of so many drives, which was replaced, the share of its place. Durable on return.
+    pub async fn give(&self, drive: &dyn Drive, place: usize, drives: usize) -> Result<(), Error> {
+        let share = self.split(drives)?.into_iter().nth(place);
+        let share = share.ok_or(Error::TooFewDrives)?;
+        let given = write(drive, SHARE_KEY, Some(share.encode())).await;
+        given.map_err(|_| Error::TooFewDrives)
     }
 
     /// How many of the drives give it back: half of them, which read every object whatever the
@@ -174,7 +182,7 @@ impl ClusterSecret {
 }
 
 async fn write(
-    drive: &Arc<dyn Drive>,
+    drive: &dyn Drive,
     key: &'static [u8],
     value: Option<Vec<u8>>,
 ) -> Result<(), drive::Error> {
@@ -360,8 +368,7 @@ mod tests {
                 check: secret.check(),
                 y: evaluate(&coefficients, x),
             };
-            let drive = Arc::clone(drive) as Arc<dyn Drive>;
-            let written = write(&drive, FIRST_KEY, Some(share.encode())).await;
+            let written = write(&**drive, FIRST_KEY, Some(share.encode())).await;
             written.unwrap();
         }
         twins
@@ -376,7 +383,7 @@ mod tests {
             let drives: Vec<Arc<dyn Drive>> =
                 twins.iter().map(|twin| Arc::clone(twin) as _).collect();
             for (drive, share) in drives.iter().zip(secret.split(4).unwrap()).take(written) {
-                let written = write(drive, SHARE_KEY, Some(share.encode())).await;
+                let written = write(&**drive, SHARE_KEY, Some(share.encode())).await;
                 written.unwrap();
             }
             // One that takes its share while others do not must keep the one it had.

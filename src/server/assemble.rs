@@ -3,13 +3,12 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drive::{Drive, LocalDrive, Status};
+use drive::{Drive, Status};
 use http::Extensions;
-use ledger::Ledger;
+use ledger::{ClusterSecret, Ledger};
 use placement::Classes;
 use rustix::fs::StatVfs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,7 +30,9 @@ use crate::intent::{self, IntentError, Made};
 use crate::listen::{BindError, Door, bind};
 use crate::metrics::{DriveFacts, Facts, HealFacts, Metrics};
 use crate::rebuild;
+use crate::reseat::{self, Usher};
 use crate::s3_service::S3Service;
+use crate::seat::Seat;
 use crate::shutdown::{Stop, hangups};
 use crate::tls::Certificates;
 use crate::{telemetry, tls};
@@ -82,12 +83,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let told = config.clone();
     let formed = tokio::task::spawn_blocking(move || form::form(&told)).await;
     let formed = formed.map_err(|_| FormError::Interrupted)??;
-    let (ledger, made) = intent::begin(&config, &formed).await?;
-    let ledger = Arc::new(ledger);
+    let begun = intent::begin(&config, &formed).await?;
+    let ledger = Arc::new(begun.ledger);
     let store = Arc::new(open_store(&formed, &ledger));
 
     let formed = Arc::new(formed);
-    let upkeep = start_upkeep(config.pace, &store, &formed, &ledger);
+    let chores = Chores::start(config.pace, &store, &formed, &ledger, begun.shared);
     let metrics = Arc::new(Metrics::new());
     let (tell, told) = watch::channel(false);
     let node = Arc::new(ThisNode {
@@ -96,7 +97,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         formed,
         store: Arc::clone(&store),
         ledger: Arc::clone(&ledger),
-        upkeep: Arc::clone(upkeep.stats()),
+        upkeep: Arc::clone(chores.upkeep.stats()),
     });
     let s3 = S3Service::new(
         s3::Door::new(s3::DoorConfig {
@@ -119,7 +120,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let door = Door::new(front, acceptor, metrics, &config.limits);
 
     let access = access_of(certificates.as_deref());
-    announce(&config, access, &node, made, interfaces)?;
+    announce(&config, access, &node, begun.made, interfaces)?;
     if let Some(certificates) = certificates {
         tokio::spawn(certificates.keep_fresh(hangups));
     }
@@ -131,7 +132,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         }
         () = stop.watch(tell) => {}
     }
-    upkeep.stop().await;
+    chores.stop().await;
     close(&ledger, &node.formed).await;
     Ok(())
 }
@@ -139,22 +140,43 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// How long the drives may take to write out what only their logs hold.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
-/// Begins to heal, to recount and to scrub, and lets drives vote that are rebuilt.
-fn start_upkeep(
-    pace: Pace,
-    store: &Arc<Store>,
-    formed: &Arc<Formed>,
-    ledger: &Arc<Ledger>,
-) -> Upkeep {
-    let upkeep = Upkeep::start(Arc::clone(store), pace);
-    tokio::spawn(rebuild::watch(
-        Arc::clone(formed),
-        Arc::clone(ledger),
-        Arc::clone(store),
-        Arc::clone(upkeep.stats()),
-        upkeep.sound(),
-    ));
-    upkeep
+/// What goes on whether or not anybody asks for it.
+struct Chores {
+    upkeep: Upkeep,
+    ushers: JoinSet<()>,
+}
+
+impl Chores {
+    /// Begins to heal, to recount and to scrub, lets drives vote that are rebuilt, and takes back those
+    /// that were away.
+    fn start(
+        pace: Pace,
+        store: &Arc<Store>,
+        formed: &Arc<Formed>,
+        ledger: &Arc<Ledger>,
+        secret: Option<ClusterSecret>,
+    ) -> Self {
+        let upkeep = Upkeep::start(Arc::clone(store), pace);
+        tokio::spawn(rebuild::watch(
+            Arc::clone(formed),
+            Arc::clone(ledger),
+            Arc::clone(store),
+            Arc::clone(upkeep.stats()),
+            upkeep.sound(),
+        ));
+        let ushers = reseat::attend(&Arc::new(Usher {
+            formed: Arc::clone(formed),
+            ledger: Arc::clone(ledger),
+            store: Arc::clone(store),
+            secret,
+        }));
+        Self { upkeep, ushers }
+    }
+
+    async fn stop(mut self) {
+        self.ushers.shutdown().await;
+        self.upkeep.stop().await;
+    }
 }
 
 /// Stops the ledger and writes out what only the drives' logs hold.
@@ -162,8 +184,7 @@ async fn close(ledger: &Ledger, formed: &Arc<Formed>) {
     let drives = async {
         ledger.close().await;
         let mut closing = JoinSet::new();
-        for drive in &formed.local {
-            let drive = Arc::clone(drive);
+        for drive in formed.local() {
             closing.spawn_blocking(move || drive.close());
         }
         while closing.join_next().await.is_some() {}
@@ -188,9 +209,10 @@ fn access_of(certificates: Option<&Certificates>) -> Access {
 /// The store on these drives, with every lease that this process was granted.
 pub(crate) fn open_store(formed: &Formed, ledger: &Ledger) -> Store {
     let state = ledger.view();
-    let config = |(set, drives): (usize, &Vec<Arc<dyn Drive>>)| SetConfig {
+    let drive = |seat: &Arc<Seat>| Arc::clone(seat) as Arc<dyn Drive>;
+    let config = |(set, seats): (usize, &Vec<Arc<Seat>>)| SetConfig {
         deployment: formed.deployment,
-        drives: drives.clone(),
+        drives: seats.iter().map(drive).collect(),
         standard: formed.classes.standard,
         reduced: formed.classes.reduced,
         membership: state.membership(0, u16::try_from(set).unwrap_or(u16::MAX)),
@@ -228,10 +250,7 @@ fn announce(
         root_user: root.map_or_else(String::new, |root| root.access_key),
         new_password: made.map(|made| Secret::new(made.secret_key)),
         drives: (
-            sets.iter()
-                .flatten()
-                .filter(|drive| online(&***drive))
-                .count(),
+            sets.iter().flatten().filter(|seat| online(seat)).count(),
             sets.iter().map(Vec::len).sum(),
         ),
         sets: sets.len(),
@@ -275,8 +294,8 @@ struct ThisNode {
     upkeep: Arc<UpkeepStats>,
 }
 
-fn online(drive: &dyn Drive) -> bool {
-    !matches!(drive.status(), Status::Offline(_))
+fn online(seat: &Seat) -> bool {
+    !matches!(seat.status(), Status::Offline(_))
 }
 
 impl ThisNode {
@@ -294,15 +313,14 @@ impl Node for ThisNode {
         } else {
             Phase::Serving
         };
-        let set = |drives: &Vec<Arc<dyn Drive>>| {
-            let count =
-                |test: fn(&dyn Drive) -> bool| drives.iter().filter(|d| test(&***d)).count();
+        let set = |seats: &Vec<Arc<Seat>>| {
+            let count = |test: fn(&Seat) -> bool| seats.iter().filter(|seat| test(seat)).count();
             let online = count(online);
             SetHealth {
                 geometry: self.formed.classes.standard,
                 online,
                 local: online,
-                healing: count(|drive| drive.status() == Status::Joining),
+                healing: count(|seat| seat.status() == Status::Joining),
             }
         };
         HealthView {
@@ -313,15 +331,9 @@ impl Node for ThisNode {
     }
 
     fn facts(&self) -> Facts {
-        let seat = |(drive, path): (&Arc<dyn Drive>, &PathBuf)| {
-            let same = |local: &&Arc<LocalDrive>| local.identity() == drive.identity();
-            let stats = self
-                .formed
-                .local
-                .iter()
-                .find(same)
-                .map(|local| local.stats());
-            let online = online(&**drive);
+        let seat = |seat: &Arc<Seat>| {
+            let stats = seat.local().map(|local| local.stats());
+            let (online, path) = (online(seat), seat.path());
             // What lies at the path of a drive that is gone is another disk, and one that hangs is not
             // to be asked here.
             let space = online.then(|| rustix::fs::statvfs(path).ok()).flatten();
@@ -337,8 +349,6 @@ impl Node for ThisNode {
                 batches: stats.as_ref().map_or(0, |stats| stats.batches),
             }
         };
-        let drives = self.formed.sets.iter().flatten();
-        let seats = drives.zip(self.formed.paths.iter().flatten());
         let (counters, upkeep) = (self.store.counters(), &self.upkeep);
         Facts {
             server: self
@@ -347,7 +357,7 @@ impl Node for ThisNode {
                 .map(SocketAddr::to_string)
                 .unwrap_or_default(),
             health: self.health(),
-            drives: seats.map(seat).collect(),
+            drives: self.formed.seats().map(seat).collect(),
             buckets: self.ledger.view().buckets.len(),
             heal: HealFacts {
                 scanned: upkeep.recounted() + upkeep.scrubbed() + upkeep.hints(),

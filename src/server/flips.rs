@@ -4,8 +4,6 @@
 //! `SARSEN_FLIP_EVERY` says which bytes: each Nth of a file, a few hundred in all if it is not
 //! set. `SARSEN_FLIP_FROM` shifts them: N runs, shifted by 0 to N − 1, flip every byte once.
 
-mod rig;
-
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,9 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rig::{DRIVES, FILES, Node};
-
 use crate::intent::joining;
+use crate::rig::{DRIVES, FILES, Node};
 
 /// Each file's bytes that are flipped, if nothing else is asked for.
 const EVERY: usize = 997;
@@ -160,7 +157,7 @@ async fn survives(home: &Path, what: &str) {
     node.check(what).await;
     node.stop().await;
     let node = Node::start(home).await;
-    let joining = joining(&node.formed).count();
+    let joining = joining(&node.formed).len();
     assert_eq!(joining, 0, "{what}: at the next start");
     node.check(what).await;
     node.stop().await;

@@ -12,7 +12,7 @@ use placement::Classes;
 use types::{DeploymentId, DriveId, Geometry};
 
 use crate::config::{Config, Pool};
-use crate::offline::OfflineDrive;
+use crate::seat::Seat;
 use crate::terrain::unfit;
 
 /// How long a drive may take to show what it holds: the start does not wait for one that hangs.
@@ -79,8 +79,8 @@ pub enum FormError {
     Interrupted,
 }
 
-/// A seat and what was found for it.
-struct Seat {
+/// A seat as it was named, and what was found for it.
+struct NamedSeat {
     path: PathBuf,
     set: usize,
     place: usize,
@@ -91,26 +91,53 @@ struct Seat {
     refused: Option<String>,
 }
 
-impl Seat {
+impl NamedSeat {
     fn refuse(&mut self, why: impl Into<String>) {
         self.refused.get_or_insert(why.into());
     }
 }
 
-/// The drives of a start.
+/// The drives of this node.
 pub(crate) struct Formed {
     /// The deployment.
     pub(crate) deployment: DeploymentId,
-    /// The drives of each set, by place; a missing one is offline.
-    pub(crate) sets: Vec<Vec<Arc<dyn Drive>>>,
-    /// Those that are on this node and open, to be closed at the end.
-    pub(crate) local: Vec<Arc<LocalDrive>>,
-    /// The path given for each seat, by set and place; a drive may be found at another of them.
-    pub(crate) paths: Vec<Vec<PathBuf>>,
+    /// The seats of each set, by place.
+    pub(crate) sets: Vec<Vec<Arc<Seat>>>,
     /// Whether the deployment is new: no ledger may be expected.
     pub(crate) fresh: bool,
     /// The codes of the storage classes.
     pub(crate) classes: Classes,
+    /// What a directory must be to be used.
+    pub(crate) terms: Terms,
+    /// How drives are opened.
+    pub(crate) options: Options,
+}
+
+/// What a directory must be to be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Whether drives are mounts: then an empty directory that is none lacks its mount.
+    pub(crate) mounts: bool,
+    /// Whether any file system will do.
+    pub(crate) dev: bool,
+}
+
+impl Formed {
+    /// All seats, set by set.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.sets.iter().flatten()
+    }
+
+    /// All seats, as other rooms know them.
+    pub(crate) fn drives(&self) -> Vec<Arc<dyn Drive>> {
+        let drive = |seat: &Arc<Seat>| Arc::clone(seat) as Arc<dyn Drive>;
+        self.seats().map(drive).collect()
+    }
+
+    /// The drives that are on this node and open. Not to be kept: what is kept is not closed.
+    pub(crate) fn local(&self) -> Vec<Arc<LocalDrive>> {
+        self.seats().filter_map(|seat| seat.local()).collect()
+    }
 }
 
 /// Looks at every path, formats what may be formatted, and opens what can be opened. Blocks, but
@@ -149,8 +176,15 @@ pub(crate) fn form(config: &Config) -> Result<Formed, FormError> {
         failpoints: drive::Failpoints::from_env(),
         ..Options::default()
     };
-    let mut formed = open_all(pool, seats, deployment, &options)?;
-    reopen_rolled_back(&mut formed, &options);
+    let mounted = |seat: &NamedSeat| formatted(&seat.found).is_some_and(|drive| drive.mounted);
+    let terms = Terms {
+        mounts: seats.iter().any(mounted),
+        dev: config.dev,
+    };
+    let mut formed = open_all(pool, seats, deployment, terms, options)?;
+    reopen_rolled_back(&formed);
+    // From now on an empty drive is a replacement.
+    formed.options.fresh = Standing::Joining;
     Ok(formed)
 }
 
@@ -174,7 +208,7 @@ fn side_by_side<T: Send + 'static>(
         .collect()
 }
 
-fn look(pool: &Pool) -> Vec<Seat> {
+fn look(pool: &Pool) -> Vec<NamedSeat> {
     let named: Vec<(usize, usize, &PathBuf)> = (0..)
         .zip(&pool.sets)
         .flat_map(|(set, paths)| {
@@ -190,7 +224,7 @@ fn look(pool: &Pool) -> Vec<Seat> {
     let seen = side_by_side(named.iter().map(look_at).collect(), LOOK_WAIT);
     let seat = |((set, place, path), seen): ((usize, usize, &PathBuf), Option<_>)| {
         let (found, unfit) = seen.unwrap_or((Found::Unreadable(ErrorKind::TimedOut), None));
-        Seat {
+        NamedSeat {
             path: path.clone(),
             set,
             place,
@@ -203,7 +237,7 @@ fn look(pool: &Pool) -> Vec<Seat> {
 }
 
 /// A drive must keep what it was told to sync; tests may do without.
-fn check_file_systems(seats: &[Seat], dev: bool) -> Result<(), FormError> {
+fn check_file_systems(seats: &[NamedSeat], dev: bool) -> Result<(), FormError> {
     for seat in seats {
         match seat.unfit {
             Some(why) if dev => {
@@ -229,7 +263,7 @@ fn formatted(found: &Found) -> Option<&Formatted> {
 }
 
 /// A new deployment is made only where every directory may be formatted.
-fn refuse_unusable(seats: &[Seat]) -> Result<(), FormError> {
+fn refuse_unusable(seats: &[NamedSeat]) -> Result<(), FormError> {
     for seat in seats {
         if !matches!(seat.found, Found::Empty { .. } | Found::Missing) {
             return Err(FormError::Unusable {
@@ -242,7 +276,7 @@ fn refuse_unusable(seats: &[Seat]) -> Result<(), FormError> {
 }
 
 /// The deployment that most of the drives belong to.
-fn majority(seats: &[Seat]) -> DeploymentId {
+fn majority(seats: &[NamedSeat]) -> DeploymentId {
     let ids = || {
         seats
             .iter()
@@ -257,7 +291,7 @@ fn majority(seats: &[Seat]) -> DeploymentId {
 
 /// Sets keep their size: with other quorums, what was acknowledged might not be found.
 fn check_sizes(
-    seats: &[Seat],
+    seats: &[NamedSeat],
     deployment: DeploymentId,
     geometry: Geometry,
 ) -> Result<(), FormError> {
@@ -278,16 +312,20 @@ fn check_sizes(
     Ok(())
 }
 
+/// Why an empty directory is left alone.
+pub(crate) const MOUNT_MISSING: &str =
+    "its mount is missing: the directory is empty, and the other drives are mounts";
+
 /// Says of each seat of a deployment that exists whether what was found there is used: a drive
 /// of this deployment, at whatever path of its pool it is found, but once; or an empty directory,
 /// which takes its seat anew.
-fn judge(seats: &mut [Seat], deployment: DeploymentId) {
+fn judge(seats: &mut [NamedSeat], deployment: DeploymentId) {
     let mounts = seats
         .iter()
         .any(|seat| formatted(&seat.found).is_some_and(|drive| drive.mounted));
     let sets = seats.iter().map(|seat| seat.set + 1).max().unwrap_or(0);
     // Of two copies of a drive, the one counts that is where the drive belongs.
-    let mut order: Vec<&mut Seat> = seats.iter_mut().collect();
+    let mut order: Vec<&mut NamedSeat> = seats.iter_mut().collect();
     order.sort_by_key(|seat| formatted(&seat.found).map(seat_of) != Some((seat.set, seat.place)));
     let mut taken: BTreeMap<(usize, usize), PathBuf> = BTreeMap::new();
     for seat in order {
@@ -295,9 +333,7 @@ fn judge(seats: &mut [Seat], deployment: DeploymentId) {
             match seat.found {
                 Found::Empty { mounted: true } => {}
                 Found::Empty { mounted: false } if !mounts => {}
-                Found::Empty { .. } => seat.refuse(
-                    "its mount is missing: the directory is empty, and the other drives are mounts",
-                ),
+                Found::Empty { .. } => seat.refuse(MOUNT_MISSING),
                 _ => seat.refuse(seat.found.to_string()),
             }
             continue;
@@ -321,16 +357,16 @@ fn seat_of(drive: &Formatted) -> (usize, usize) {
     (usize::from(identity.set), usize::from(identity.place))
 }
 
-fn check_enough(seats: &[Seat], geometry: Geometry) -> Result<(), FormError> {
+fn check_enough(seats: &[NamedSeat], geometry: Geometry) -> Result<(), FormError> {
     let needed = geometry.read_quorum().max(geometry.data());
     let sets = seats.iter().map(|seat| seat.set + 1).max().unwrap_or(0);
     for set in 0..sets {
-        let usable = |seat: &&Seat| {
+        let usable = |seat: &&NamedSeat| {
             seat.refused.is_none() && formatted(&seat.found).is_some_and(|d| seat_of(d).0 == set)
         };
         let count = seats.iter().filter(usable).count();
         if count < needed {
-            let why = |seat: &Seat| {
+            let why = |seat: &NamedSeat| {
                 let found = || seat.found.to_string();
                 let why = seat.refused.clone().unwrap_or_else(found);
                 format!("{}: {why}", seat.path.display())
@@ -350,7 +386,7 @@ fn check_enough(seats: &[Seat], geometry: Geometry) -> Result<(), FormError> {
     Ok(())
 }
 
-fn seat_identity(seat: &Seat, deployment: DeploymentId, drive: DriveId) -> Identity {
+fn seat_identity(seat: &NamedSeat, deployment: DeploymentId, drive: DriveId) -> Identity {
     Identity {
         deployment,
         drive,
@@ -363,23 +399,21 @@ fn seat_identity(seat: &Seat, deployment: DeploymentId, drive: DriveId) -> Ident
 /// Opens all drives side by side: each reads the tail of its log.
 fn open_all(
     pool: &Pool,
-    mut seats: Vec<Seat>,
+    mut seats: Vec<NamedSeat>,
     deployment: DeploymentId,
-    options: &Options,
+    terms: Terms,
+    options: Options,
 ) -> Result<Formed, FormError> {
     let mut formed = Formed {
         deployment,
-        sets: pool
-            .sets
-            .iter()
-            .map(|paths| offline_set(paths.len()))
-            .collect(),
-        local: Vec::new(),
-        paths: pool.sets.clone(),
+        sets: pool.sets.iter().map(|paths| empty_set(paths)).collect(),
         fresh: options.fresh == Standing::Voting,
         classes: pool.classes,
+        terms,
+        options,
     };
-    let work = |seat: &Seat| {
+    let options = &formed.options;
+    let work = |seat: &NamedSeat| {
         let (path, options) = (seat.path.clone(), options.clone());
         let identity = formatted(&seat.found).map(|drive| drive.identity.clone());
         let identity = identity.filter(|_| seat.refused.is_none());
@@ -401,37 +435,31 @@ fn open_all(
         let ours = |drive: &&Formatted| drive.identity.deployment == deployment;
         let ours = formatted(&seat.found).filter(ours);
         let (set, place) = ours.map_or((seat.set, seat.place), seat_of);
-        let vacant = |drive: &&mut Arc<dyn Drive>| drive.identity().drive == NOBODY;
-        let slot = formed.sets.get_mut(set).and_then(|set| set.get_mut(place));
-        if let Some(slot) = slot.filter(vacant) {
-            *slot = Arc::new(OfflineDrive::new(slot.identity().clone(), why));
+        let slot = formed.sets.get(set).and_then(|set| set.get(place));
+        if let Some(slot) = slot.filter(|slot| slot.local().is_none()) {
+            slot.leave(why);
         }
     }
     Ok(formed)
 }
 
 /// Puts a drive into its seat.
-fn seat_drive(formed: &mut Formed, seat: &Seat, drive: LocalDrive, identity: &Identity) {
+fn seat_drive(formed: &mut Formed, seat: &NamedSeat, drive: LocalDrive, identity: &Identity) {
     let (set, place) = (usize::from(identity.set), usize::from(identity.place));
     if drive.status() == Status::ReadOnly {
         tracing::error!(path = %seat.path.display(), "a drive is read-only: it serves reads alone");
     }
-    let drive = Arc::new(drive);
     if let Some(slot) = formed.sets.get_mut(set).and_then(|set| set.get_mut(place)) {
-        *slot = Arc::clone(&drive) as Arc<dyn Drive>;
+        *slot = Arc::new(Seat::taken(seat.path.clone(), drive));
     }
-    if let Some(path) = formed.paths.get_mut(set).and_then(|set| set.get_mut(place)) {
-        path.clone_from(&seat.path);
-    }
-    formed.local.push(drive);
 }
 
 /// The id of a drive of which nothing is known.
 const NOBODY: DriveId = DriveId::from_bytes([0; 16]);
 
 /// A set of which nothing is known yet.
-fn offline_set(drives: usize) -> Vec<Arc<dyn Drive>> {
-    let offline = |place: usize| {
+fn empty_set(paths: &[PathBuf]) -> Vec<Arc<Seat>> {
+    let empty = |(place, path): (usize, &PathBuf)| {
         let identity = Identity {
             deployment: DeploymentId::from_bytes([0; 16]),
             drive: NOBODY,
@@ -439,12 +467,17 @@ fn offline_set(drives: usize) -> Vec<Arc<dyn Drive>> {
             set: 0,
             place: u8::try_from(place).unwrap_or(u8::MAX),
         };
-        Arc::new(OfflineDrive::new(identity, "not found")) as Arc<dyn Drive>
+        Arc::new(Seat::empty(path.clone(), identity, "not found"))
     };
-    (0..drives).map(offline).collect()
+    paths.iter().enumerate().map(empty).collect()
 }
 
-fn open_one(path: &Path, identity: &Identity, options: &Options) -> Result<LocalDrive, String> {
+/// Opens the drive at a path; says why it cannot be had.
+pub(crate) fn open_one(
+    path: &Path,
+    identity: &Identity,
+    options: &Options,
+) -> Result<LocalDrive, String> {
     LocalDrive::open(path, identity, options).map_err(|error| {
         let why = match error {
             drive::Error::Offline(why) => why.to_string(),
@@ -466,44 +499,26 @@ pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], FormError> {
 /// Finds drives that know less than their peers remember of their seats: restored from a copy,
 /// rolled back by what lies below them, or new. They are opened again as empty ones: they do not
 /// vote, and their log goes on behind what was remembered.
-fn reopen_rolled_back(formed: &mut Formed, options: &Options) {
-    let seats: Vec<Identity> = formed
-        .local
-        .iter()
-        .map(|drive| drive.identity().clone())
-        .collect();
-    for identity in seats {
+fn reopen_rolled_back(formed: &Formed) {
+    for seat in formed.seats() {
+        let Some(drive) = seat.local() else { continue };
+        let identity = drive.identity();
         let remembered = remembered(formed, &identity);
-        let at = formed
-            .local
-            .iter()
-            .position(|drive| drive.identity() == &identity);
-        let behind = at.filter(|at| {
-            let drive = formed.local.get(*at);
-            drive.is_some_and(|drive| drive.positions().0 < remembered)
-        });
-        let seat = formed.sets.get_mut(usize::from(identity.set));
-        let seat = seat.and_then(|set| set.get_mut(usize::from(identity.place)));
-        let (Some(at), Some(seat)) = (behind, seat) else {
+        if drive.positions().0 >= remembered {
             continue;
-        };
-        let drive = formed.local.remove(at);
-        *seat = Arc::new(OfflineDrive::new(identity.clone(), "being opened again"));
-        let path = drive.path().to_owned();
+        }
         drop(drive);
+        // Here nobody waits for anything but this.
+        drop(seat.leave("being opened again"));
         let options = Options {
             position: remembered,
-            ..options.clone()
+            ..formed.options.clone()
         };
-        match open_one(&path, &identity, &options) {
-            Ok(drive) => {
-                let drive = Arc::new(drive);
-                *seat = Arc::clone(&drive) as Arc<dyn Drive>;
-                formed.local.push(drive);
-            }
+        match open_one(seat.path(), &identity, &options) {
+            Ok(drive) => seat.take(drive),
             Err(error) => {
-                tracing::error!(path = %path.display(), error, "a drive is offline");
-                *seat = Arc::new(OfflineDrive::new(identity, &error));
+                tracing::error!(path = %seat.path().display(), error, "a drive is offline");
+                seat.leave(&error);
             }
         }
     }
@@ -511,9 +526,10 @@ fn reopen_rolled_back(formed: &mut Formed, options: &Options) {
 
 /// The highest position of a seat that its peers know of.
 fn remembered(formed: &Formed, identity: &Identity) -> u64 {
-    let peers = formed.local.iter().map(|peer| (peer.identity(), peer));
-    let peers = peers.filter(|(peer, _)| peer.set == identity.set && peer.place != identity.place);
-    let known = peers.flat_map(|(_, peer)| peer.positions().1);
+    let peers = formed.sets.get(usize::from(identity.set));
+    let peers = peers.into_iter().flatten();
+    let peers = peers.filter(|peer| peer.identity().place != identity.place);
+    let known = peers.flat_map(|peer| peer.positions().1);
     let known = known.filter(|(place, _)| *place == identity.place);
     known.map(|(_, position)| position).max().unwrap_or(0)
 }

@@ -58,13 +58,21 @@ pub(crate) struct Made {
     pub(crate) secret_key: String,
 }
 
+/// Intent as a start needs it.
+pub(crate) struct Begun {
+    pub(crate) ledger: Ledger,
+    /// The root password, if it was made just now.
+    pub(crate) made: Option<Made>,
+    /// The cluster secret, if the drives keep it: one that is replaced needs its share.
+    pub(crate) shared: Option<ClusterSecret>,
+}
+
 /// Opens the ledger and brings it to where a start needs it.
-pub(crate) async fn begin(
-    config: &Config,
-    formed: &Formed,
-) -> Result<(Ledger, Option<Made>), IntentError> {
-    let drives: Vec<Arc<dyn Drive>> = formed.sets.iter().flatten().cloned().collect();
+pub(crate) async fn begin(config: &Config, formed: &Formed) -> Result<Begun, IntentError> {
+    let drives = formed.drives();
     let secret = secret(config, &drives, formed.fresh).await?;
+    let elsewhere = config.cluster_secret.is_some() || config.state_dir.is_some();
+    let shared = (!elsewhere).then(|| secret.clone());
     let ledger = Ledger::open(LedgerConfig {
         drives,
         secret,
@@ -75,7 +83,11 @@ pub(crate) async fn begin(
     let made = root(config, &ledger).await?;
     let start = u64::from_be_bytes(random()?);
     ledger.propose(Command::Grant { node: NODE, start }).await?;
-    Ok((ledger, made))
+    Ok(Begun {
+        ledger,
+        made,
+        shared,
+    })
 }
 
 /// The cluster secret: given, or in the state directory, or in shares on the drives, or new.
@@ -143,11 +155,14 @@ fn in_directory(directory: &Path, fresh: bool) -> Result<ClusterSecret, IntentEr
 pub(crate) async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), IntentError> {
     let state = ledger.view();
     if state.deployment.is_empty() {
-        let drives = formed.local.iter();
+        let drives = formed.local();
         ledger
             .propose(Command::Form {
                 deployment: formed.deployment.to_string(),
-                drives: drives.map(|drive| seat_of(drive.identity())).collect(),
+                drives: drives
+                    .iter()
+                    .map(|drive| seat_of(&drive.identity()))
+                    .collect(),
             })
             .await?;
         // An earlier start was cut short while it formed the deployment: nothing was ever stored.
@@ -164,7 +179,7 @@ pub(crate) async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), 
     // One that joins once more may have lost fences that it stored: its set's members are
     // counted from a new entry on.
     for drive in joining(formed) {
-        let seat = seat_of(drive.identity());
+        let seat = seat_of(&drive.identity());
         tracing::warn!(
             drive = seat.drive,
             place = seat.place,
@@ -176,9 +191,10 @@ pub(crate) async fn seat_drives(ledger: &Ledger, formed: &Formed) -> Result<(), 
 }
 
 /// The drives that do not vote yet.
-pub(crate) fn joining(formed: &Formed) -> impl Iterator<Item = &Arc<LocalDrive>> {
-    let joins = |drive: &&Arc<LocalDrive>| drive.status() == Status::Joining;
-    formed.local.iter().filter(joins)
+pub(crate) fn joining(formed: &Formed) -> Vec<Arc<LocalDrive>> {
+    let mut local = formed.local();
+    local.retain(|drive| drive.status() == Status::Joining);
+    local
 }
 
 /// A drive's seat in the ledger's words.

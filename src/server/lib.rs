@@ -16,7 +16,11 @@ mod listen;
 mod metrics;
 mod offline;
 mod rebuild;
+mod reseat;
+#[cfg(test)]
+mod rig;
 mod s3_service;
+mod seat;
 mod shutdown;
 mod telemetry;
 mod terrain;

@@ -9,7 +9,7 @@ use drive::{
 };
 use types::DataId;
 
-/// A drive that is offline for as long as this process runs.
+/// What sits where no drive does.
 pub(crate) struct OfflineDrive {
     identity: Identity,
     why: Arc<str>,
@@ -44,8 +44,8 @@ impl ShardReader for Refusal {
 }
 
 impl Drive for OfflineDrive {
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     fn status(&self) -> Status {

@@ -37,12 +37,12 @@ pub(crate) async fn watch(
                 let seats = sound.borrow_and_update().clone();
                 admit(&formed, &ledger, &store).await;
                 let found = |drive: &&Arc<LocalDrive>| seats.contains(&store_seat(drive, &ledger));
-                for drive in joining(&formed).filter(found) {
+                for drive in joining(&formed).iter().filter(found) {
                     activate(&ledger, drive).await;
                 }
             }
             _ = ticks.tick() => {
-                join_all(formed.local.iter().map(|drive| drive.look())).await;
+                join_all(formed.local().iter().map(|drive| drive.look())).await;
                 admit(&formed, &ledger, &store).await;
                 say(&formed, &stats, began);
             }
@@ -71,7 +71,7 @@ pub(crate) async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
         if !kept.is_some_and(|kept| kept.votes) {
             continue;
         }
-        let seat = seat_of(identity);
+        let seat = seat_of(&identity);
         tracing::warn!(
             drive = seat.drive,
             "a drive lost something: it is rebuilt before it votes"
@@ -85,10 +85,20 @@ pub(crate) async fn admit(formed: &Formed, ledger: &Ledger, store: &Store) {
     }
 }
 
-/// The ledger learns it first: a drive that was told and no more is rebuilt once more.
+/// The ledger learns it first: a drive that was told and no more is rebuilt once more. Its own records
+/// are part of what a drive must hold by then: they count what a majority of those that vote hold.
 pub(crate) async fn activate(ledger: &Ledger, drive: &LocalDrive) {
-    let seat = seat_of(drive.identity());
+    let seat = seat_of(&drive.identity());
     let id = drive.identity().drive;
+    match ledger.make_copies_good().await {
+        Ok(whole) if whole.contains(&id) => {}
+        Ok(_) => {
+            return tracing::error!(drive = %id, "a rebuilt drive lacks records of the ledger");
+        }
+        Err(error) => {
+            return tracing::error!(drive = %id, %error, "a rebuilt drive does not vote yet");
+        }
+    }
     if let Err(error) = ledger.propose(Command::Activate { seat }).await {
         tracing::error!(drive = %id, %error, "a rebuilt drive does not vote yet");
         return;
@@ -101,7 +111,8 @@ pub(crate) async fn activate(ledger: &Ledger, drive: &LocalDrive) {
 
 /// About how many registers a recount sees, as the drives' indexes tell.
 pub(crate) fn expected(formed: &Formed) -> u64 {
-    let entries = formed.local.iter().map(|drive| drive.stats().entries);
+    let local = formed.local();
+    let entries = local.iter().map(|drive| drive.stats().entries);
     entries.max().unwrap_or(0)
 }
 
@@ -113,6 +124,7 @@ fn rest(elapsed: Duration, done: u64, expected: u64) -> Option<Duration> {
 
 fn say(formed: &Formed, stats: &UpkeepStats, began: Instant) {
     let drives: Vec<String> = joining(formed)
+        .iter()
         .map(|drive| drive.identity().drive.to_string())
         .collect();
     if drives.is_empty() || stats.recounting() == 0 {

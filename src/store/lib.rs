@@ -32,6 +32,7 @@ mod properties;
 mod put;
 mod random;
 mod rewrite;
+mod seats;
 mod set;
 mod shards;
 mod store;

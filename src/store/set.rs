@@ -92,7 +92,7 @@ impl ErasureSet {
             .drives
             .iter()
             .map(|drive| AtomicU64::new(drive.positions().0));
-        Self {
+        let set = Self {
             positions: positions.collect(),
             sending: AtomicUsize::new(0),
             buffers: shared.buffers.clone(),
@@ -107,7 +107,9 @@ impl ErasureSet {
             holder: Holder::new(config.membership),
             codecs: parking_lot::Mutex::new(Vec::new()),
             drives: config.drives,
-        }
+        };
+        set.remember_peers();
+        set
     }
 
     /// How many drives the set has.
@@ -173,6 +175,13 @@ impl ErasureSet {
     pub(crate) fn acknowledged(&self, place: usize, position: u64) {
         if let Some(known) = self.positions.get(place) {
             known.fetch_max(position, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what the drives remember of each other: the one that remembers may be the next to go.
+    pub(crate) fn remember_peers(&self) {
+        for (place, position) in self.drives.iter().flat_map(|drive| drive.positions().1) {
+            self.acknowledged(usize::from(place), position);
         }
     }
 

@@ -72,14 +72,6 @@ impl Store {
         }
     }
 
-    /// A drive of the set takes a seat, by the entry that makes the new membership index: one that is
-    /// empty, or that lost something, is rebuilt under it before it votes (commit rule 10).
-    pub fn admit(&self, set: usize, membership: Epoch) {
-        if let Some(set) = self.sets.get(set) {
-            set.holder.admit(membership);
-        }
-    }
-
     /// What was counted since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters

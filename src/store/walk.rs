@@ -7,14 +7,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use drive::{Register, RowsRequest, Settles, Space, Status, Want};
+use drive::{Register, Settles, Space, Status};
 use futures_util::future::join_all;
 use quorum::Places;
-use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Order, Slot};
+use types::{BucketId, DeploymentId, Epoch, Kind, ObjectKey, Slot};
 
 use crate::error::Error;
 use crate::heal::{Depth, Healed, heal};
 use crate::holder::Lease;
+use crate::seats::{RAISED_MAX, raise};
 use crate::set::ErasureSet;
 use crate::union::{Group, Union};
 
@@ -22,8 +23,6 @@ use crate::union::{Group, Union};
 const AGREED_MAX: usize = 512;
 /// Registers that are healed side by side: their commits share the drives' batches.
 const HEALED_MAX: usize = 16;
-/// Fences that are raised side by side.
-const RAISED_MAX: usize = 128;
 
 /// What a walk has found so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -307,8 +306,6 @@ impl Walk {
 /// have: no message of an older holder can bring anything there any more. And the drives that
 /// have the fences of all slots.
 async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<Lease>, Places) {
-    let key = ObjectKey::parse("-").expect("a dash is a key");
-    let nothing = Arc::new(Register::object(BucketId::from_u64(0), &key));
     let slots = (0..Slot::COUNT).map(Slot::new);
     let held: Vec<Lease> = slots
         .filter_map(|slot| set.holder.lease(slot).ok())
@@ -321,12 +318,7 @@ async fn raise_all(set: &Arc<ErasureSet>) -> (Vec<Lease>, Places) {
     };
     for some in held.chunks(RAISED_MAX) {
         let raise = |lease: &Lease| {
-            let request = RowsRequest {
-                raise: Some(lease.fence),
-                slot: lease.fence.slot,
-                register: Arc::clone(&nothing),
-                want: Want::Born(Order::ZERO),
-            };
+            let request = raise(lease.fence);
             let replies = join_all(set.drives.iter().map(|drive| drive.rows(request.clone())));
             let lease = *lease;
             async move { (lease, replies.await) }

@@ -48,6 +48,11 @@ impl Health {
         }
     }
 
+    /// Whether it is out of service until it is opened anew.
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.read().is_some()
+    }
+
     /// Fails if the drive answers nothing.
     pub(super) fn check(&self) -> Result<(), Error> {
         if let Some(why) = &*self.dead.read() {

@@ -1,15 +1,16 @@
 //! Shard files that are being read.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::future::ready;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use types::DataId;
 
-use super::local::Reader;
+use super::local::{Lane, Reader};
 use super::shared::Shared;
-use crate::contract::{Reply, ShardRead, ShardReader};
+use crate::contract::{Error, Reply, ShardRead, ShardReader};
 
 /// How many readers each file has. What is held stays on the disk when its last row goes, and is
 /// removed when its last reader has done. A start knows of no readers.
@@ -47,9 +48,11 @@ impl Held {
     }
 }
 
-/// Files that somebody reads.
+/// Files that somebody reads. Between two reads it does not keep the drive open: whoever reads may be
+/// slow, and a drive that is out of service is to be opened anew.
 pub(super) struct HeldFiles {
-    reader: Reader,
+    drive: Weak<Shared>,
+    lane: Lane,
     files: Arc<[DataId]>,
     /// Generations that no row listed when it began; none, nearly always.
     gone: Vec<(DataId, u32)>,
@@ -63,7 +66,8 @@ impl HeldFiles {
         reader.shared.held.hold(&files);
         let gone = reader.shared.doomed(&files);
         Self {
-            reader,
+            drive: Arc::downgrade(&reader.shared),
+            lane: reader.lane,
             files,
             gone,
         }
@@ -72,15 +76,21 @@ impl HeldFiles {
 
 impl ShardReader for HeldFiles {
     fn read(&self, read: ShardRead) -> Reply<Bytes> {
+        let Some(shared) = self.drive.upgrade() else {
+            return Box::pin(ready(Err(Error::Offline(Arc::from("closed")))));
+        };
         let gone = self.gone.iter().filter(|(data, _)| *data == read.data);
         let above = gone.map(|(_, generation)| *generation).max();
-        self.reader.clone().shard(read, above)
+        let lane = self.lane.clone();
+        Reader { shared, lane }.shard(read, above)
     }
 }
 
 impl Drop for HeldFiles {
     fn drop(&mut self) {
-        let shared = &self.reader.shared;
+        let Some(shared) = self.drive.upgrade() else {
+            return;
+        };
         let waiting = shared.doomed(&shared.held.release(&self.files));
         if !waiting.is_empty() {
             shared.chores.add(|chores| chores.doomed.extend(waiting));
@@ -109,7 +119,7 @@ mod tests {
 
     use super::super::tests::{at, commit, formatted, opened, register, runtime};
     use super::*;
-    use crate::contract::{Discard, Drive, Error, Row};
+    use crate::contract::{Discard, Drive, Row};
 
     fn file(root: &Path, data: DataId) -> bool {
         let [fan_out, ..] = data.to_bytes();
@@ -182,6 +192,33 @@ mod tests {
             assert!(file(root, read), "who comes late holds it too");
             drop(late);
             wait_until_gone(root, read);
+        });
+    }
+
+    /// Fails if a drive that is out of service stays in use as long as somebody is slow to read.
+    #[test]
+    fn whoever_reads_keeps_no_drive_from_being_opened_anew() {
+        let scratch = formatted();
+        let drive = opened(scratch.path());
+        let (reader, data, position) = runtime().block_on(async {
+            let data = write(&drive, "a", 1).await;
+            (drive.read_shards([data].into()), data, drive.positions().0)
+        });
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(drive.abandon()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(position));
+        let again = opened(scratch.path());
+        assert_eq!(again.positions().0, position);
+        runtime().block_on(async {
+            let all = ShardRead {
+                data,
+                offset: 0,
+                len: 9,
+            };
+            let closed = reader.read(all).await;
+            assert_eq!(closed, Err(Error::Offline("closed".into())));
+            let found = again.read_shards([data].into()).read(all).await;
+            assert_eq!(found.as_deref(), Ok(b"the bytes".as_slice()));
         });
     }
 }

@@ -43,8 +43,7 @@ pub struct LocalDrive {
     shared: Arc<Shared>,
     keeper: Arc<Keeper>,
     stages: Stages,
-    readers: Arc<Workers>,
-    reading: Arc<AtomicUsize>,
+    lane: Lane,
     limits: Limits,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
@@ -82,8 +81,7 @@ impl LocalDrive {
             stages: Stages::new(Arc::clone(&shared.shards), limits.write),
             shared,
             keeper,
-            readers: Arc::new(Workers::new("drive-read", limits.readers)),
-            reading: Arc::default(),
+            lane: Lane::new(&limits),
             limits,
             threads: Mutex::new(threads),
         };
@@ -141,6 +139,12 @@ impl LocalDrive {
         self.write(|answer| Job::Standing(standing, answer))
     }
 
+    /// Finds out whether the drive takes writes: one batch and its sync. Durable on return is everything
+    /// that it was told, too.
+    pub fn prove(&self) -> Reply<()> {
+        self.write(|answer| Job::Sync(Force::Yes, answer))
+    }
+
     /// Finds out whether the path still leads to this drive, which else only a write asks. A drive
     /// that was removed or swapped is out of service from then on.
     pub fn look(&self) -> Reply<()> {
@@ -151,6 +155,31 @@ impl LocalDrive {
             }
             found
         })
+    }
+
+    /// Whether it is out of service until it is opened anew. One that hangs is not: it may answer again.
+    pub fn is_dead(&self) -> bool {
+        self.shared.health.is_dead()
+    }
+
+    /// Whether its answers vote, whatever else is wrong with it.
+    pub fn standing(&self) -> Standing {
+        self.shared.health.standing()
+    }
+
+    /// Stops without writing anything out, and waits until nothing of the drive is open any more: its
+    /// threads and the reads under way, however long the disk takes. Says the last position that was
+    /// acknowledged: whoever opens the drive again knows then what it must hold.
+    pub fn abandon(self) -> u64 {
+        self.tell_to_stop();
+        self.join();
+        let position = self.shared.position.load(Ordering::Acquire);
+        let shared = Arc::downgrade(&self.shared);
+        drop(self);
+        while shared.strong_count() > 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        position
     }
 
     /// What it has done and what it holds.
@@ -205,12 +234,19 @@ impl LocalDrive {
     }
 
     fn stop(&self) {
+        self.tell_to_stop();
+        // If it hangs they may never return. What they hold goes when they do.
+        if !self.shared.health.is_hung() {
+            self.join();
+        }
+    }
+
+    fn tell_to_stop(&self) {
         self.shared.queue.close("closed");
         self.shared.chores.add(|chores| chores.stop = true);
-        if self.shared.health.is_hung() {
-            // They may never return. What they hold goes when they do.
-            return;
-        }
+    }
+
+    fn join(&self) {
         for thread in self.threads.lock().drain(..) {
             // A panic in one of them has ended the process.
             let _ = thread.join();
@@ -247,10 +283,7 @@ impl LocalDrive {
     fn reader(&self) -> Reader {
         Reader {
             shared: Arc::clone(&self.shared),
-            workers: Arc::clone(&self.readers),
-            reading: Arc::clone(&self.reading),
-            limit: self.limits.read,
-            waiting_max: self.limits.reads_waiting,
+            lane: self.lane.clone(),
         }
     }
 }
@@ -300,14 +333,30 @@ async fn bounded<T>(
     }
 }
 
-/// What a read needs, so that its reply can outlive the call.
+/// Where a drive's reads go.
 #[derive(Clone)]
-pub(super) struct Reader {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct Lane {
     workers: Arc<Workers>,
     reading: Arc<AtomicUsize>,
     limit: Duration,
     waiting_max: usize,
+}
+
+impl Lane {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            workers: Arc::new(Workers::new("drive-read", limits.readers)),
+            reading: Arc::default(),
+            limit: limits.read,
+            waiting_max: limits.reads_waiting,
+        }
+    }
+}
+
+/// What a read needs, so that its reply can outlive the call.
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lane: Lane,
 }
 
 impl Reader {
@@ -315,13 +364,14 @@ impl Reader {
         self,
         read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
     ) -> Reply<T> {
-        if self.reading.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
-            self.reading.fetch_sub(1, Ordering::Relaxed);
+        let lane = self.lane;
+        if lane.reading.fetch_add(1, Ordering::Relaxed) >= lane.waiting_max {
+            lane.reading.fetch_sub(1, Ordering::Relaxed);
             return Box::pin(ready(Err(Error::Timeout)));
         }
         let (answer, answered) = oneshot::channel();
-        let (shared, reading) = (Arc::clone(&self.shared), Arc::clone(&self.reading));
-        let submitted = self.workers.submit(Box::new(move |_| {
+        let (shared, reading) = (Arc::clone(&self.shared), Arc::clone(&lane.reading));
+        let submitted = lane.workers.submit(Box::new(move |_| {
             reading.fetch_sub(1, Ordering::Relaxed);
             if !answer.is_closed() {
                 let result = read(&shared);
@@ -333,7 +383,7 @@ impl Reader {
         if let Err(error) = submitted {
             return Box::pin(ready(Err(error)));
         }
-        Box::pin(async move { bounded(&self.shared, self.limit, answered).await })
+        Box::pin(async move { bounded(&self.shared, lane.limit, answered).await })
     }
 
     /// Rows, at once if they are in memory.
@@ -361,8 +411,8 @@ fn refused<T: Send + 'static>(error: Error) -> Reply<T> {
 }
 
 impl Drive for LocalDrive {
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     fn status(&self) -> Status {

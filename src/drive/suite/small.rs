@@ -153,9 +153,9 @@ pub(super) async fn everything_acknowledged_survives(subject: &mut impl Subject)
         hand.settle(base + 2).await;
         let before = hand.rows(&register, Want::All).await;
         rounds.push((register, before));
-        let identity = hand.drive.identity().clone();
+        let identity = hand.drive.identity();
         hand = Hand::new(subject.reopen(hand.drive).await);
-        assert_eq!(*hand.drive.identity(), identity, "it is still itself");
+        assert_eq!(hand.drive.identity(), identity, "it is still itself");
         assert_eq!(hand.drive.status(), Status::Online);
         for (register, before) in &rounds {
             let after = hand.rows(register, Want::All).await;

@@ -52,7 +52,7 @@ impl Slow {
 }
 
 impl Drive for Slow {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> Identity {
         self.twin.identity()
     }
     fn status(&self) -> Status {

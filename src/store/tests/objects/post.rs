@@ -203,8 +203,8 @@ impl ShardReader for Nobody {
 }
 
 impl Drive for Post {
-    fn identity(&self) -> &Identity {
-        &self.far.seat
+    fn identity(&self) -> Identity {
+        self.far.seat.clone()
     }
 
     fn status(&self) -> Status {

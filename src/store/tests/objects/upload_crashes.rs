@@ -45,7 +45,7 @@ macro_rules! fused {
 }
 
 impl Drive for Fused {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> Identity {
         self.twin.identity()
     }
     fn status(&self) -> Status {

@@ -22,7 +22,7 @@ use crate::intent::{joining, seat_drives};
 use crate::rebuild::{activate, admit, store_seat};
 
 /// Drives of the server.
-pub(super) const DRIVES: usize = 4;
+pub(crate) const DRIVES: usize = 4;
 
 struct Whole(Option<Bytes>);
 
@@ -65,23 +65,23 @@ impl Environment for Tests {
 const ROUNDS_MAX: usize = 4;
 
 /// A server without its doors.
-pub(super) struct Node {
-    pub(super) formed: Formed,
-    ledger: Ledger,
-    store: Arc<Store>,
+pub(crate) struct Node {
+    pub(crate) formed: Arc<Formed>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) store: Arc<Store>,
 }
 
-fn content(size: usize, seed: usize) -> Vec<u8> {
+pub(crate) fn content(size: usize, seed: usize) -> Vec<u8> {
     (0..size)
         .map(|at| (at * 31 + at / 251 + seed) as u8)
         .collect()
 }
 
-fn bucket() -> BucketId {
+pub(crate) fn bucket() -> BucketId {
     BucketId::from_u64(9)
 }
 
-fn key(name: &str) -> ObjectKey {
+pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::parse(name).unwrap()
 }
 
@@ -95,19 +95,18 @@ const OBJECTS: [(&str, usize); 4] = [
 const PARTS: [usize; 2] = [2_001, 333];
 /// Shard files that each drive holds of all that: of the large object, and of the parts of an
 /// object and of an upload.
-pub(super) const FILES: usize = 1 + 2 * PARTS.len();
+pub(crate) const FILES: usize = 1 + 2 * PARTS.len();
 
 impl Node {
-    pub(super) async fn start(home: &Path) -> Self {
+    pub(crate) async fn start(home: &Path) -> Self {
         let drives = (0..DRIVES).map(|place| home.join(format!("{place}")).into_os_string());
         let command = ["sarsen", "server"].map(OsString::from);
         let config = load(command.into_iter().chain(drives), &Tests).unwrap();
         let formed = tokio::task::spawn_blocking(move || form(&config)).await;
         let formed = formed.unwrap().unwrap();
-        let drives: Vec<Arc<dyn Drive>> = formed.sets.iter().flatten().cloned().collect();
         let secret = ClusterSecret::from_bytes([7; 32]);
         let config = LedgerConfig {
-            drives,
+            drives: formed.drives(),
             secret,
             node: 1,
         };
@@ -117,13 +116,13 @@ impl Node {
         ledger.propose(grant).await.unwrap();
         let store = Arc::new(open_store(&formed, &ledger));
         Self {
-            formed,
-            ledger,
+            formed: Arc::new(formed),
+            ledger: Arc::new(ledger),
             store,
         }
     }
 
-    async fn put(&self, name: &str, bytes: Vec<u8>, versioning: Versioning) {
+    pub(crate) async fn put(&self, name: &str, bytes: Vec<u8>, versioning: Versioning) {
         let put = Put {
             versioning,
             expect: Expect::Anything,
@@ -192,7 +191,7 @@ impl Node {
         done.unwrap();
     }
 
-    pub(super) async fn fill(&self) {
+    pub(crate) async fn fill(&self) {
         self.put("again", content(900, 1), Versioning::Off).await;
         for (seed, (name, size)) in OBJECTS.iter().enumerate() {
             self.put(name, content(*size, seed), Versioning::Off).await;
@@ -214,7 +213,7 @@ impl Node {
         self.ledger.propose(bucket).await.unwrap();
     }
 
-    async fn read(&self, what: &str, name: &str, want: &[u8]) {
+    pub(crate) async fn read(&self, what: &str, name: &str, want: &[u8]) {
         let found = self.store.find(bucket(), &key(name), None).await;
         let found = found.unwrap_or_else(|error| panic!("{what}: {name}: {error}"));
         let range = ByteRange::whole(found.head.size);
@@ -227,7 +226,7 @@ impl Node {
         assert!(bytes == want, "{what}: {name} has wrong bytes");
     }
 
-    pub(super) async fn check(&self, what: &str) {
+    pub(crate) async fn check(&self, what: &str) {
         for (seed, (name, size)) in OBJECTS.iter().enumerate() {
             self.read(what, name, &content(*size, seed)).await;
         }
@@ -283,31 +282,29 @@ impl Node {
     }
 
     /// Reads every shard, and repairs what is damaged.
-    pub(super) async fn scrub(&self) -> Census {
+    pub(crate) async fn scrub(&self) -> Census {
         let mut scrub = self.store.walk(Depth::Shards, None);
         while scrub.step().await {}
         scrub.census()
     }
 
     /// Recounts and scrubs as upkeep does, until everything is whole and every drive votes.
-    pub(super) async fn make_whole(&self, what: &str) {
+    pub(crate) async fn make_whole(&self, what: &str) {
         let mut found = Vec::new();
         for _ in 0..ROUNDS_MAX {
             admit(&self.formed, &self.ledger, &self.store).await;
             let mut recount = self.store.walk(Depth::Rows, None);
             while recount.step().await {}
             for drive in joining(&self.formed) {
-                if recount.sound().contains(&store_seat(drive, &self.ledger)) {
-                    activate(&self.ledger, drive).await;
+                if recount.sound().contains(&store_seat(&drive, &self.ledger)) {
+                    activate(&self.ledger, &drive).await;
                 }
             }
             let scrub = self.scrub().await;
             found.push((recount.census(), scrub));
             let whole = recount.census().is_healed() && scrub.is_healed();
-            let local = self.formed.local.iter();
-            let votes = local
-                .filter(|drive| drive.status() == Status::Online)
-                .count();
+            let seats = self.formed.seats();
+            let votes = seats.filter(|seat| seat.status() == Status::Online).count();
             if whole && votes == DRIVES {
                 return self.compare_rows(what).await;
             }
@@ -322,7 +319,7 @@ impl Node {
     /// Every drive has the same of each row: the store asks as few of them as it can.
     async fn compare_rows(&self, what: &str) {
         let mut copies: HashMap<(Vec<u8>, Order), Arc<Row>> = HashMap::new();
-        for drive in &self.formed.local {
+        for drive in self.formed.local() {
             let page = drive.scan(all_rows()).await.unwrap();
             let names = page.rows.iter().map(|row| row.register.clone());
             let mut names: Vec<_> = names.collect();
@@ -346,9 +343,9 @@ impl Node {
         }
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.ledger.close().await;
-        let close = move || self.formed.local.iter().for_each(|drive| drive.close());
+        let close = move || self.formed.local().iter().for_each(|drive| drive.close());
         tokio::task::spawn_blocking(close).await.unwrap();
     }
 }

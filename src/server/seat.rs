@@ -1,0 +1,133 @@
+//! A seat: a place in a set, and what sits there now.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drive::{
+    Commit, Committed, Discard, Drive, Identity, LocalDrive, MetaWrite, Register, Reply, Rows,
+    RowsRequest, Scan, ScanPage, Settles, ShardReader, Stage, Status,
+};
+use parking_lot::RwLock;
+use types::DataId;
+
+use crate::offline::OfflineDrive;
+
+/// A place in a set. To all rooms it is the drive that sits there at the moment, or one that is
+/// offline: each request goes to one of them, and ends there.
+pub(crate) struct Seat {
+    path: PathBuf,
+    // Held for the time of a call, none of which waits for anything.
+    sitting: RwLock<Sitting>,
+}
+
+/// What sits on a seat.
+enum Sitting {
+    Local(Arc<LocalDrive>),
+    Nobody(OfflineDrive),
+}
+
+impl Sitting {
+    fn drive(&self) -> &dyn Drive {
+        match self {
+            Self::Local(drive) => &**drive,
+            Self::Nobody(drive) => drive,
+        }
+    }
+}
+
+impl Seat {
+    /// A seat that is empty because of `why`. `identity` is what is known of its drive.
+    pub(crate) fn empty(path: PathBuf, identity: Identity, why: &str) -> Self {
+        Self {
+            path,
+            sitting: RwLock::new(Sitting::Nobody(OfflineDrive::new(identity, why))),
+        }
+    }
+
+    /// A seat with its drive.
+    pub(crate) fn taken(path: PathBuf, drive: LocalDrive) -> Self {
+        Self {
+            path,
+            sitting: RwLock::new(Sitting::Local(Arc::new(drive))),
+        }
+    }
+
+    /// Where its drive is, or should be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The drive that sits there. Not to be kept: what is kept is not closed.
+    pub(crate) fn local(&self) -> Option<Arc<LocalDrive>> {
+        match &*self.sitting.read() {
+            Sitting::Local(drive) => Some(Arc::clone(drive)),
+            Sitting::Nobody(_) => None,
+        }
+    }
+
+    /// Seats a drive. Requests go to it from now on.
+    pub(crate) fn take(&self, drive: LocalDrive) {
+        *self.sitting.write() = Sitting::Local(Arc::new(drive));
+    }
+
+    /// Leaves it empty because of `why`. What sat there is to be dropped where waiting does no harm.
+    pub(crate) fn leave(&self, why: &str) -> Option<Arc<LocalDrive>> {
+        let mut sitting = self.sitting.write();
+        let nobody = OfflineDrive::new(sitting.drive().identity(), why);
+        match std::mem::replace(&mut *sitting, Sitting::Nobody(nobody)) {
+            Sitting::Local(drive) => Some(drive),
+            Sitting::Nobody(_) => None,
+        }
+    }
+}
+
+impl Drive for Seat {
+    fn identity(&self) -> Identity {
+        self.sitting.read().drive().identity()
+    }
+
+    fn status(&self) -> Status {
+        self.sitting.read().drive().status()
+    }
+
+    fn commit(&self, commit: Commit) -> Reply<Committed> {
+        self.sitting.read().drive().commit(commit)
+    }
+
+    fn rows(&self, request: RowsRequest) -> Reply<Rows> {
+        self.sitting.read().drive().rows(request)
+    }
+
+    fn scan(&self, scan: Scan) -> Reply<ScanPage> {
+        self.sitting.read().drive().scan(scan)
+    }
+
+    fn settle(&self, settles: Settles) {
+        self.sitting.read().drive().settle(settles);
+    }
+
+    fn discard(&self, discard: Discard) -> Reply<()> {
+        self.sitting.read().drive().discard(discard)
+    }
+
+    fn stage(&self, data: DataId, register: Arc<Register>) -> Reply<Box<dyn Stage>> {
+        self.sitting.read().drive().stage(data, register)
+    }
+
+    fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader> {
+        self.sitting.read().drive().read_shards(files)
+    }
+
+    fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {
+        self.sitting.read().drive().meta_write(writes)
+    }
+
+    fn meta_scan(&self, prefix: Bytes) -> Reply<Vec<(Bytes, Bytes)>> {
+        self.sitting.read().drive().meta_scan(prefix)
+    }
+
+    fn positions(&self) -> (u64, Vec<(u8, u64)>) {
+        self.sitting.read().drive().positions()
+    }
+}
