@@ -101,7 +101,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     });
     let s3 = S3Service::new(
         s3::Door::new(s3::DoorConfig {
-            store,
+            store: Arc::clone(&store),
             ledger: Arc::clone(&ledger),
             region: config.region.clone(),
             domains: Domains::new(config.domains.iter().map(String::as_str)),
@@ -133,6 +133,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         () = stop.watch(tell) => {}
     }
     chores.stop().await;
+    store.settle();
     close(&ledger, &node.formed).await;
     Ok(())
 }

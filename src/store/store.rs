@@ -292,6 +292,12 @@ impl Store {
         None
     }
 
+    /// Tells drives what is settled, so that none forgets it when it closes: what is not settled
+    /// needs a write quorum of drives to be read.
+    pub fn settle(&self) {
+        self.sets.iter().for_each(|set| settle(set));
+    }
+
     /// A walk over everything stored that heals what it finds: a recount with [`Depth::Rows`], a
     /// scrub with [`Depth::Shards`]. From the beginning, or from an earlier walk's position.
     pub fn walk(&self, depth: Depth, position: Option<&[u8]>) -> Walk {
@@ -306,17 +312,22 @@ async fn settle_for_ever(set: std::sync::Weak<ErasureSet>) {
     loop {
         ticks.tick().await;
         let Some(set) = set.upgrade() else { return };
-        let marks = set.holder.take_marks();
-        if marks.is_empty() {
-            continue;
-        }
-        let settles = Settles {
-            marks,
-            floors: Vec::new(),
-            peers: set.positions(),
-        };
-        for drive in &set.drives {
-            drive.settle(settles.clone());
-        }
+        settle(&set);
+    }
+}
+
+/// Tells drives what became settled since they were last told.
+fn settle(set: &ErasureSet) {
+    let marks = set.holder.take_marks();
+    if marks.is_empty() {
+        return;
+    }
+    let settles = Settles {
+        marks,
+        floors: Vec::new(),
+        peers: set.positions(),
+    };
+    for drive in &set.drives {
+        drive.settle(settles.clone());
     }
 }
