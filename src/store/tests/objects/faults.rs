@@ -49,6 +49,19 @@ async fn with_any_m_drives_away_everything_settled_is_read() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_settled_at_the_end_is_read_without_a_write_quorum() {
+    let (rig, bytes) = (Rig::new(2, 2), content(4 << 10, 1));
+    let store = rig.store(1);
+    put(&store, "k", &bytes).await;
+    store.settle();
+    drop(store);
+    rig.twins[1..3]
+        .iter()
+        .for_each(|twin| twin.fail(Fault::Offline));
+    assert_eq!(get(&rig.store(2), "k").await, Ok(bytes));
+}
+
 /// Fails if an upload waits for a drive that it can do without. Digests are made by threads, for which
 /// paused time does not wait.
 #[tokio::test]
