@@ -59,15 +59,22 @@ impl ErasureSet {
         version: Option<VersionId>,
     ) -> Result<Found, Error> {
         let want = want_of(version);
-        let found = self.look(spot, want).await?;
-        let (head, asked) = found.ok_or_else(|| missing(version))?;
-        if head.kind == Kind::Marker {
-            return Err(Error::DeleteMarker {
-                version: head.version,
-                modified: head.modified,
-            });
-        }
-        let row = self.row(spot, &head, &asked).await?;
+        let mut lost = None;
+        let (head, asked, row) = loop {
+            let found = self.look(spot, want).await?;
+            let (head, asked) = found.ok_or_else(|| missing(version))?;
+            if head.kind == Kind::Marker {
+                return Err(Error::DeleteMarker {
+                    version: head.version,
+                    modified: head.modified,
+                });
+            }
+            match self.row(spot, &head, &asked).await {
+                // Replaced after it was found, it has lost its row and not damaged it.
+                Err(Error::Damaged) if lost != Some(head.order) => lost = Some(head.order),
+                row => break (head, asked, row?),
+            }
+        };
         let properties = Properties::decode(&row.tail).map_err(|_| Error::Damaged)?;
         Ok(Found {
             head,
