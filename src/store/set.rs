@@ -301,10 +301,11 @@ impl ErasureSet {
         })
     }
 
-    /// What an answer would be worth now.
+    /// What an answer would be worth that is asked for now. A seat that is empty may be taken before it
+    /// is asked, by a drive that joins.
     pub(crate) fn voice(&self, place: usize) -> Voice {
         match self.drives.get(place).map(|drive| drive.status()) {
-            Some(Status::Joining) => Voice::Joins,
+            Some(Status::Joining | Status::Offline(_)) => Voice::Joins,
             _ => Voice::Votes,
         }
     }
@@ -319,8 +320,10 @@ impl ErasureSet {
         rows: Rows,
     ) {
         let sightings = self.sightings(request.slot, &rows);
-        match (voice, self.voice(place)) {
-            (Voice::Votes, Voice::Votes) => asked.ballot.voted(place, sightings),
+        let drive = self.drives.get(place);
+        let joins = drive.is_some_and(|drive| drive.status() == Status::Joining);
+        match voice {
+            Voice::Votes if !joins => asked.ballot.voted(place, sightings),
             _ => asked.ballot.joining(place, sightings),
         }
         if let Some(slot) = asked.rows.get_mut(place) {

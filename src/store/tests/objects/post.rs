@@ -53,7 +53,7 @@ pub(crate) struct Far {
 impl Far {
     pub(crate) fn new(drive: LocalDrive) -> Self {
         Self {
-            seat: drive.identity().clone(),
+            seat: drive.identity(),
             drive: Mutex::new(Some(Arc::new(drive))),
             highest: Mutex::default(),
         }
