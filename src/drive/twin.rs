@@ -256,12 +256,12 @@ impl Drive for Twin {
         let has = |fault| state.faults.contains(&fault);
         if has(Fault::Offline) {
             Status::Offline("switched off".into())
+        } else if has(Fault::Joining) {
+            Status::Joining
         } else if has(Fault::ReadOnly) {
             Status::ReadOnly
         } else if has(Fault::Full) {
             Status::Full
-        } else if has(Fault::Joining) {
-            Status::Joining
         } else {
             Status::Online
         }

@@ -9,6 +9,9 @@ use tracing::Span;
 use super::entry::Standing;
 use crate::contract::{Error, Status};
 
+/// Why a drive is out of service that neither votes nor can be made to.
+const OF_NO_USE: &str = "it is to be rebuilt, and takes no writes";
+
 /// What a drive's threads and callers found out about it.
 pub(super) struct Health {
     /// Says in logs which drive it is.
@@ -27,7 +30,7 @@ impl Health {
     /// Of a drive that was just opened, in the span of its name. After `timeouts_max` requests in a row that were not
     /// answered in time it counts as hung.
     pub(super) fn new(standing: Standing, read_only: bool, timeouts_max: u32) -> Self {
-        Self {
+        let health = Self {
             drive: Span::current(),
             dead: RwLock::new(None),
             read_only: AtomicBool::new(read_only),
@@ -36,7 +39,11 @@ impl Health {
             hung: AtomicBool::new(false),
             timeouts: AtomicU32::new(0),
             timeouts_max,
+        };
+        if read_only && standing == Standing::Joining {
+            health.kill(OF_NO_USE);
         }
+        health
     }
 
     /// Takes the drive out of service for good: what a failed sync left behind is unknown.
@@ -91,7 +98,9 @@ impl Health {
 
     /// Notes that the mount takes no writes any more. Only a new start finds out otherwise.
     pub(super) fn set_read_only(&self) {
-        if !self.read_only.swap(true, Ordering::Relaxed) {
+        if self.standing() == Standing::Joining {
+            self.kill(OF_NO_USE);
+        } else if !self.read_only.swap(true, Ordering::Relaxed) {
             tracing::error!(parent: &self.drive, "drive is read-only now");
         }
     }
@@ -149,16 +158,14 @@ impl Health {
         }
     }
 
-    /// All of it in the contract's words.
+    /// All of it in the contract's words: whether it votes before whether it is full.
     pub(super) fn status(&self) -> Status {
         match self.check() {
             Err(Error::Offline(why)) => Status::Offline(why),
+            _ if self.standing() == Standing::Joining => Status::Joining,
             _ if self.is_read_only() => Status::ReadOnly,
             _ if self.is_full() => Status::Full,
-            _ => match self.standing() {
-                Standing::Joining => Status::Joining,
-                Standing::Voting => Status::Online,
-            },
+            _ => Status::Online,
         }
     }
 }
@@ -188,7 +195,8 @@ mod tests {
         health.set_full(true);
         assert_eq!(
             (health.status(), health.check_growth()),
-            (Status::Full, Err(Error::Full))
+            (Status::Joining, Err(Error::Full)),
+            "full or not, it does not vote"
         );
         health.kill("a sync failed");
         health.kill("other");
@@ -199,5 +207,7 @@ mod tests {
             (health.status(), health.check_write()),
             (Status::ReadOnly, Err(Error::ReadOnly))
         );
+        let health = Health::new(Standing::Joining, true, 3);
+        assert!(health.is_dead(), "it can neither be rebuilt nor vote");
     }
 }
