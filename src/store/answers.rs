@@ -3,12 +3,14 @@
 //! To wake a task costs about as much as to write a page. One that waits for three drives of four
 //! has nothing to do when the first answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use drive::{Error, Reply};
 use futures_util::task::AtomicWaker;
+use tokio::task::coop::unconstrained;
 
 /// What drives were asked and have not answered yet, by place.
 pub(crate) struct Answers<T> {
@@ -80,14 +82,18 @@ impl<T> Answers<T> {
             self.bell.stirred.store(0, Ordering::SeqCst);
             let mut polled = Context::from_waker(waker);
             let mut answers = Vec::new();
-            self.awaited
-                .retain_mut(|(place, reply)| match reply.as_mut().poll(&mut polled) {
+            self.awaited.retain_mut(|(place, reply)| {
+                // A task that did much in one turn is told of no answer, and woken for all those it
+                // was not told of together: that would be one stir.
+                let mut reply = unconstrained(reply.as_mut());
+                match Pin::new(&mut reply).poll(&mut polled) {
                     Poll::Ready(answer) => {
                         answers.push((*place, answer));
                         false
                     }
                     Poll::Pending => true,
-                });
+                }
+            });
             if !answers.is_empty() || self.awaited.is_empty() {
                 return Poll::Ready(answers);
             }
@@ -173,6 +179,25 @@ mod tests {
         drives[1].take().unwrap().send(1).unwrap();
         let task = Arc::new(Woken::default());
         assert_eq!(task.poll(&mut answers, 2), Some(vec![1]));
+    }
+
+    /// Fails if a task that has used up its turn waits for answers that have come.
+    #[tokio::test]
+    async fn a_task_that_did_much_hears_all_the_same() {
+        let (mut answers, drives) = asked(4);
+        for drive in drives.into_iter().flatten() {
+            drive.send(1).unwrap();
+        }
+        let found = std::future::poll_fn(|context| {
+            while tokio::task::coop::has_budget_remaining() {
+                let (sent, mut done) = oneshot::channel();
+                sent.send(()).unwrap();
+                assert!(Pin::new(&mut done).poll(context).is_ready());
+            }
+            std::pin::pin!(answers.next(3)).poll(context)
+        });
+        let found = tokio::time::timeout(std::time::Duration::from_secs(5), found).await;
+        assert_eq!(found.map(|found| found.len()), Ok(4));
     }
 
     /// Fails if a stir between the poll of a reply and the bell's setting is lost.
