@@ -328,14 +328,8 @@ fn judge(seats: &mut [NamedSeat], deployment: DeploymentId) {
     let mut order: Vec<&mut NamedSeat> = seats.iter_mut().collect();
     order.sort_by_key(|seat| formatted(&seat.found).map(seat_of) != Some((seat.set, seat.place)));
     let mut taken: BTreeMap<(usize, usize), PathBuf> = BTreeMap::new();
-    for seat in order {
+    for seat in &mut order {
         let Some(drive) = formatted(&seat.found) else {
-            match seat.found {
-                Found::Empty { mounted: true } => {}
-                Found::Empty { mounted: false } if !mounts => {}
-                Found::Empty { .. } => seat.refuse(MOUNT_MISSING),
-                _ => seat.refuse(seat.found.to_string()),
-            }
             continue;
         };
         let (deployed, place) = (drive.identity.deployment, seat_of(drive));
@@ -344,11 +338,25 @@ fn judge(seats: &mut [NamedSeat], deployment: DeploymentId) {
         } else if place.0 >= sets {
             seat.refuse("its set is not among those that are named");
         } else if let Some(other) = taken.get(&place) {
-            seat.refuse(format!("{} holds the drive of its seat", other.display()));
+            seat.refuse(held(other));
         } else {
             taken.insert(place, seat.path.clone());
         }
     }
+    for seat in order {
+        match (&seat.found, taken.get(&(seat.set, seat.place))) {
+            (Found::Formatted(_) | Found::ReadOnly(_), _) => {}
+            (Found::Empty { .. }, Some(other)) => seat.refuse(held(other)),
+            (Found::Empty { mounted: false }, _) if mounts => seat.refuse(MOUNT_MISSING),
+            (Found::Empty { .. }, None) => {}
+            (other, _) => seat.refuse(other.to_string()),
+        }
+    }
+}
+
+/// Why a seat takes no second drive.
+fn held(other: &Path) -> String {
+    format!("{} holds the drive of its seat", other.display())
 }
 
 /// The set and place that a drive says are its.

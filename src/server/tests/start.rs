@@ -233,7 +233,7 @@ fn a_set_keeps_its_size_and_a_deployment_its_sets() {
 #[test]
 fn one_bad_drive_is_offline_loudly_and_the_rest_serves() {
     type Damage = (&'static str, fn(&Path), &'static str);
-    let table: [Damage; 4] = [
+    let table: [Damage; 5] = [
         ("missing", |_| {}, "no such directory"),
         (
             "foreign",
@@ -256,6 +256,16 @@ fn one_bad_drive_is_offline_loudly_and_the_rest_serves() {
                     .current_dir(path)
                     .status();
                 assert!(copied.unwrap().success());
+            },
+            "d2 holds the drive of its seat",
+        ),
+        (
+            "empty, and its drive in another's place",
+            |path| {
+                let place = |name| path.join(name);
+                std::fs::rename(place("d2"), place("lost")).unwrap();
+                std::fs::rename(place("away"), place("d2")).unwrap();
+                std::fs::create_dir(place("d1")).unwrap();
             },
             "d2 holds the drive of its seat",
         ),
