@@ -66,11 +66,15 @@ class Stock:
 
 
 def used(path):
-    """How many bytes of a file come before the zeros at its end; most of a log's segment is a hole that takes long to read."""
-    with open(path, "rb") as file:
-        end = os.lseek(file.fileno(), 0, os.SEEK_HOLE)
-        file.seek(0)
-        return len(file.read(end).rstrip(b"\0"))
+    """How many bytes of a file come before the zeros at its end; most of a log's segment is a hole that takes long to read.
+    None of one that the server, which runs, replaced meanwhile."""
+    try:
+        with open(path, "rb") as file:
+            end = os.lseek(file.fileno(), 0, os.SEEK_HOLE)
+            file.seek(0)
+            return len(file.read(end).rstrip(b"\0"))
+    except FileNotFoundError:
+        return 0
 
 
 def flip(drives, dice, count):
@@ -93,7 +97,7 @@ def flip(drives, dice, count):
                 file.seek(at)
                 file.write(bytes([byte ^ 1 << bit]))
         except FileNotFoundError:
-            continue  # The server, which runs, replaced it meanwhile.
+            continue
         done.append(f"{path}:{at}.{bit}")
     return done
 
