@@ -286,7 +286,9 @@ impl Found {
         let shards = set.shards_of(readers, &self.register, self.slot, &extent);
         let whole = range == ByteRange::whole(extent.size);
         let sending = Sending::begin(&self.set);
-        let (ahead, alone) = (sending.ahead(), sending.has_a_core());
+        let ahead = sending.ahead();
+        // A body that is short needs not ask the system for its cores.
+        let alone = range.len() >= APART_LEN_MIN && sending.has_a_core();
         let spans: Vec<_> = shards.layout.spans(range).collect();
         let blocks = stream::iter(spans)
             .map(move |span| {
@@ -317,7 +319,7 @@ impl Found {
                 Err(error) => vec![Err(error)],
             })
         };
-        match alone && range.len() >= APART_LEN_MIN {
+        match alone {
             true => apart(pieces).map(flat).flatten().boxed(),
             false => pieces.map(flat).flatten().boxed(),
         }
