@@ -12,7 +12,7 @@ use placement::Classes;
 use types::{DeploymentId, DriveId, Geometry};
 
 use crate::config::{Config, Pool};
-use crate::seat::Seat;
+use crate::seat::{NOBODY, Seat, identity_at};
 use crate::terrain::unfit;
 
 /// How long a drive may take to show what it holds: the start does not wait for one that hangs.
@@ -163,7 +163,8 @@ pub(crate) fn form(config: &Config) -> Result<Formed, FormError> {
     }
     for seat in seats.iter_mut().filter(|seat| seat.refused.is_none()) {
         if matches!(seat.found, Found::Empty { .. } | Found::Missing) {
-            let identity = seat_identity(seat, deployment, DriveId::from_bytes(random()?));
+            let drive = DriveId::from_bytes(random()?);
+            let identity = identity_at(deployment, seat.set, seat.place, drive);
             seat.found = Found::Formatted(drive::format(&seat.path, &identity, geometry)?);
         }
     }
@@ -394,16 +395,6 @@ fn check_enough(seats: &[NamedSeat], geometry: Geometry) -> Result<(), FormError
     Ok(())
 }
 
-fn seat_identity(seat: &NamedSeat, deployment: DeploymentId, drive: DriveId) -> Identity {
-    Identity {
-        deployment,
-        drive,
-        pool: 0,
-        set: u16::try_from(seat.set).unwrap_or(u16::MAX),
-        place: u8::try_from(seat.place).unwrap_or(u8::MAX),
-    }
-}
-
 /// Opens all drives side by side: each reads the tail of its log.
 fn open_all(
     pool: &Pool,
@@ -412,9 +403,11 @@ fn open_all(
     terms: Terms,
     options: Options,
 ) -> Result<Formed, FormError> {
+    let sets = pool.sets.iter().enumerate();
+    let sets = sets.map(|(set, paths)| empty_set(deployment, set, paths));
     let mut formed = Formed {
         deployment,
-        sets: pool.sets.iter().map(|paths| empty_set(paths)).collect(),
+        sets: sets.collect(),
         fresh: options.fresh == Standing::Voting,
         classes: pool.classes,
         terms,
@@ -462,19 +455,10 @@ fn seat_drive(formed: &mut Formed, seat: &NamedSeat, drive: LocalDrive, identity
     }
 }
 
-/// The id of a drive of which nothing is known.
-const NOBODY: DriveId = DriveId::from_bytes([0; 16]);
-
-/// A set of which nothing is known yet.
-fn empty_set(paths: &[PathBuf]) -> Vec<Arc<Seat>> {
+/// A set of whose drives nothing is known yet.
+fn empty_set(deployment: DeploymentId, set: usize, paths: &[PathBuf]) -> Vec<Arc<Seat>> {
     let empty = |(place, path): (usize, &PathBuf)| {
-        let identity = Identity {
-            deployment: DeploymentId::from_bytes([0; 16]),
-            drive: NOBODY,
-            pool: 0,
-            set: 0,
-            place: u8::try_from(place).unwrap_or(u8::MAX),
-        };
+        let identity = identity_at(deployment, set, place, NOBODY);
         Arc::new(Seat::empty(path.clone(), identity, "not found"))
     };
     paths.iter().enumerate().map(empty).collect()

@@ -19,7 +19,7 @@ use types::DriveId;
 
 use crate::form::{Formed, MOUNT_MISSING, Terms, open_one, random};
 use crate::intent::seat_of;
-use crate::seat::Seat;
+use crate::seat::{NOBODY, Seat, identity_at};
 use crate::terrain::unfit;
 
 /// How often an empty seat is looked at.
@@ -273,7 +273,7 @@ impl Usher {
 
     /// The drives that may sit on a seat: the one that the ledger knows there, and one that was made.
     fn expected(&self, set: usize, place: usize, vigil: &Vigil) -> Vec<Identity> {
-        let at = identity_at(&self.formed, set, place);
+        let at = identity_at(self.formed.deployment, set, place, NOBODY);
         let kept = self.ledger.view();
         let kept = kept.seats.get(&(at.pool, at.set, at.place));
         let kept = kept.and_then(|kept| DriveId::parse(&kept.drive).ok());
@@ -300,10 +300,8 @@ impl Usher {
         vigil: &mut Vigil,
     ) -> Result<Identity, String> {
         let drive = random().map_err(|error| error.to_string())?;
-        let identity = Identity {
-            drive: DriveId::from_bytes(drive),
-            ..identity_at(&self.formed, set, place)
-        };
+        let drive = DriveId::from_bytes(drive);
+        let identity = identity_at(self.formed.deployment, set, place, drive);
         let (path, geometry) = (seat.path().to_owned(), self.formed.classes.standard);
         vigil.made = Some(identity.clone());
         let made = identity.clone();
@@ -392,17 +390,6 @@ impl Usher {
         self.store.admit(set, membership);
         let shut_out = self.store.shut_out_older(drive, membership).await;
         shut_out.map_err(failed)
-    }
-}
-
-/// The identity of whatever sits on a seat, but for its id.
-fn identity_at(formed: &Formed, set: usize, place: usize) -> Identity {
-    Identity {
-        deployment: formed.deployment,
-        drive: DriveId::from_bytes([0; 16]),
-        pool: 0,
-        set: u16::try_from(set).unwrap_or(u16::MAX),
-        place: u8::try_from(place).unwrap_or(u8::MAX),
     }
 }
 

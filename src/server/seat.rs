@@ -9,9 +9,28 @@ use drive::{
     RowsRequest, Scan, ScanPage, Settles, ShardReader, Stage, Status,
 };
 use parking_lot::RwLock;
-use types::DataId;
+use types::{DataId, DeploymentId, DriveId};
 
 use crate::offline::OfflineDrive;
+
+/// The id of a drive of which nothing is known.
+pub(crate) const NOBODY: DriveId = DriveId::from_bytes([0; 16]);
+
+/// The identity of a drive on a seat.
+pub(crate) fn identity_at(
+    deployment: DeploymentId,
+    set: usize,
+    place: usize,
+    drive: DriveId,
+) -> Identity {
+    Identity {
+        deployment,
+        drive,
+        pool: 0,
+        set: u16::try_from(set).unwrap_or(u16::MAX),
+        place: u8::try_from(place).unwrap_or(u8::MAX),
+    }
+}
 
 /// A place in a set. To all rooms it is the drive that sits there at the moment, or one that is
 /// offline: each request goes to one of them, and ends there.
