@@ -10,7 +10,7 @@ use drive::{Drive, Register, Row, RowsRequest, Scan, Status, Want};
 use futures_util::StreamExt;
 use ledger::{ClusterSecret, Command, Ledger, LedgerConfig};
 use store::{
-    Body, Census, Complete, Delete, Depth, Expect, ListRequest, ListedUpload, NewUpload, Part,
+    Census, Complete, Delete, Depth, Expect, ListRequest, ListedUpload, NewUpload, Part,
     Properties, Put, PutPart, Store, UploadsRequest, Versioning,
 };
 use types::{BucketId, ByteRange, Etag, ObjectKey, Order, Slot, StorageClass, Timestamp};
@@ -23,20 +23,6 @@ use crate::rebuild::{activate, admit, store_seat};
 
 /// Drives of the server.
 pub(crate) const DRIVES: usize = 4;
-
-struct Whole(Option<Bytes>);
-
-impl Body for Whole {
-    type Error = ();
-
-    async fn next(&mut self) -> Result<Option<Bytes>, ()> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self, _: [u8; 16]) -> Result<Properties, ()> {
-        Ok(Properties::default())
-    }
-}
 
 fn all_rows() -> Scan {
     Scan {
@@ -130,7 +116,7 @@ impl Node {
             class: StorageClass::Standard,
             now: Timestamp::from_millis(1),
         };
-        let mut body = Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()));
+        let mut body = Bytes::from(bytes);
         let done = self.store.put(bucket(), &key(name), &put, &mut body).await;
         done.unwrap();
     }
@@ -153,7 +139,7 @@ impl Node {
             class: StorageClass::Standard,
             now: Timestamp::from_millis(4),
         };
-        let (key, mut body) = (key(name), Whole(Some(bytes.into())));
+        let (key, mut body) = (key(name), Bytes::from(bytes));
         let done = self.store.put_part(bucket(), &key, upload, &put, &mut body);
         done.await.unwrap()
     }

@@ -87,26 +87,12 @@ mod tests {
     use bytes::Bytes;
     use drive::{Drive, Fault, Identity, Register, Twin};
     use futures_util::StreamExt;
-    use store::{Body, Depth, Expect, Properties, Put, SetConfig, Versioning};
+    use store::{Depth, Expect, Properties, Put, SetConfig, Versioning};
     use types::{
         BucketId, DeploymentId, DriveId, Epoch, Geometry, ObjectKey, Slot, StorageClass, Timestamp,
     };
 
     use super::*;
-
-    struct Whole(Option<Bytes>);
-
-    impl Body for Whole {
-        type Error = ();
-
-        async fn next(&mut self) -> Result<Option<Bytes>, ()> {
-            Ok(self.0.take())
-        }
-
-        fn finish(&mut self, _: [u8; 16]) -> Result<Properties, ()> {
-            Ok(Properties::default())
-        }
-    }
 
     fn twins() -> Vec<Twin> {
         let twin = |place: u8| {
@@ -150,7 +136,7 @@ mod tests {
             class: StorageClass::Standard,
             now: Timestamp::from_millis(0),
         };
-        let mut body = Whole(Some(vec![7; size].into()));
+        let mut body = Bytes::from(vec![7; size]);
         let done = store.put(BucketId::from_u64(1), &key, &put, &mut body);
         done.await.unwrap();
     }
