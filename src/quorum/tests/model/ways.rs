@@ -68,17 +68,17 @@ fn way_04_an_older_version_on_w_drives() {
     );
 }
 
+/// A drive is replaced while one writes and one reads.
+const REPLACED: Config = Config {
+    wipes: 1,
+    epochs: 1,
+    programs: &[&[Put], &[Get]],
+    ..THREE
+};
+
 #[test]
 fn way_05_an_empty_drive_votes() {
-    caught(
-        Mutant::EmptyVotes,
-        Config {
-            wipes: 1,
-            epochs: 1,
-            programs: &[&[Put], &[Get]],
-            ..THREE
-        },
-    );
+    caught(Mutant::EmptyVotes, REPLACED);
 }
 
 #[test]
@@ -95,15 +95,7 @@ fn way_06_fences_from_peers() {
 
 #[test]
 fn way_07_no_new_membership_index() {
-    caught(
-        Mutant::NoMembershipIndex,
-        Config {
-            wipes: 1,
-            epochs: 1,
-            programs: &[&[Put], &[Get]],
-            ..THREE
-        },
-    );
+    caught(Mutant::NoMembershipIndex, REPLACED);
 }
 
 #[test]
@@ -249,17 +241,11 @@ fn every_other_rule_left_out_is_caught() {
         ..THREE
     };
     caught(Mutant::CollectOnQuorum, delete);
-    let replaced = Config {
-        wipes: 1,
-        epochs: 1,
-        programs: &[&[Put], &[Get]],
-        ..THREE
-    };
-    caught(Mutant::KeepAcks, replaced);
-    caught(Mutant::JoiningVotes, replaced);
-    caught(Mutant::RebuildFromOne, replaced);
-    caught(Mutant::RebuildUnfenced, replaced);
-    caught(Mutant::RebuildReplaces, replaced);
+    caught(Mutant::KeepAcks, REPLACED);
+    caught(Mutant::JoiningVotes, REPLACED);
+    caught(Mutant::RebuildFromOne, REPLACED);
+    caught(Mutant::RebuildUnfenced, REPLACED);
+    caught(Mutant::RebuildReplaces, REPLACED);
     caught(Mutant::SilentIsAbsent, read);
     caught(
         Mutant::ReadFromCache,
