@@ -16,17 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use drive::{Drive, Identity, LocalDrive, Options, Standing};
+use drive::{Drive, LocalDrive, Options, Standing};
 use parking_lot::Mutex;
 use store::{Error, SetConfig, Store};
 use tokio::runtime::Builder;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use types::{ByteRange, DriveId, Epoch, Geometry};
+use types::{ByteRange, Epoch, Geometry};
 
 use crate::course::{Course, Party};
 use crate::linear::{Act, Event, is_linear};
 use crate::post::{Far, Mutant, Post, chance};
-use crate::rig::{self, delete, deployment, find, get, grant, put, put_new, put_of, try_put};
+use crate::rig::{
+    self, delete, deployment, drive_at, find, get, grant, put, put_new, put_of, try_put,
+};
 
 /// Rounds without a switch.
 const SOUND: u64 = 40;
@@ -85,13 +88,7 @@ impl Arena {
 
     /// A drive of that number and standing that was never written to.
     pub(crate) fn empty(&self, place: u8, number: u8, fresh: Standing) -> LocalDrive {
-        let identity = Identity {
-            deployment: deployment(),
-            drive: DriveId::from_bytes([number; 16]),
-            pool: 0,
-            set: 0,
-            place,
-        };
+        let identity = drive_at(place, number);
         let path = self.home.join(format!("d{number}"));
         std::fs::create_dir_all(&path).unwrap();
         drive::format(&path, &identity, self.geometry).unwrap();
@@ -331,7 +328,7 @@ async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(),
             holder.cut(place, true);
         }
     }
-    let mut clients = tokio::task::JoinSet::new();
+    let mut clients = JoinSet::new();
     for holder in [&older, &newer, &older, &newer] {
         let (store, line) = (Arc::clone(&holder.store), Arc::clone(&line));
         let mut random = chance(&mut random) | 1;
@@ -340,20 +337,31 @@ async fn round(arena: &Arena, number: u64, mutant: Option<Mutant>) -> Result<(),
                 sleep(Duration::from_micros(chance(&mut random) % 8_000)).await;
                 line.act(&store, chance(&mut random) % 7).await?;
             }
-            Ok::<(), String>(())
+            Ok(())
         });
     }
+    last_told(clients, &older, &newer, &mut random).await?;
+    settle_the_question(arena, &line, epoch + 2, mutant).await?;
+    line.judge()
+}
+
+/// Waits until the clients of two holders are done. Then these may die.
+pub(crate) async fn last_told(
+    mut clients: JoinSet<Result<(), String>>,
+    older: &Holder,
+    newer: &Holder,
+    random: &mut u64,
+) -> Result<(), String> {
     while let Some(done) = clients.join_next().await {
         done.map_err(|error| error.to_string())??;
     }
-    if chance(&mut random).is_multiple_of(2) {
+    if chance(random).is_multiple_of(2) {
         older.die();
     }
-    if chance(&mut random).is_multiple_of(4) {
+    if chance(random).is_multiple_of(4) {
         newer.die();
     }
-    settle_the_question(arena, &line, epoch + 2, mutant).await?;
-    line.judge()
+    Ok(())
 }
 
 /// A third holder reads: first with one drive away or with all, then with each one away, then
@@ -396,17 +404,23 @@ fn contest(
     mut rounds: Range<u64>,
 ) -> Option<(u64, String)> {
     let arena = Arena::new(&format!("{data}{parity}{mutant:?}"), data, parity);
-    rounds.find_map(|number| {
-        // What is left under way at the end of a round is dropped with its runtime.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let wrong = runtime.block_on(round(&arena, number, mutant)).err();
-        runtime.shutdown_background();
-        wrong.map(|said| (number, said))
-    })
+    rounds.find_map(|number| play(number, round(&arena, number, mutant)))
+}
+
+/// Plays a round, and says what went wrong in it. What is left under way at its end is dropped with its
+/// runtime.
+pub(crate) fn play(
+    number: u64,
+    round: impl Future<Output = Result<(), String>>,
+) -> Option<(u64, String)> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let wrong = runtime.block_on(round).err();
+    runtime.shutdown_background();
+    wrong.map(|said| (number, said))
 }
 
 #[expect(

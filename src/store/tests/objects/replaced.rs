@@ -13,12 +13,13 @@ use drive::{Drive, Fence, LocalDrive, RowsRequest, Standing, Status, Want};
 use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
 use store::{Depth, Seat};
-use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use types::Epoch;
 
-use crate::contest::{Arena, Damage, Grant, Holder, Line, Patience, report, rounds};
+use crate::contest::{
+    Arena, Damage, Grant, Holder, Line, Patience, last_told, play, report, rounds,
+};
 use crate::course::{Course, Party, Step, TakeOver};
 use crate::post::{Mutant, chance};
 use crate::rig::{register, slot_of};
@@ -284,15 +285,7 @@ async fn round(number: u64, mutant: Option<Mutant>) -> Result<(), String> {
     if contest.course.take_over == TakeOver::Before {
         contest.replace(&newer, &mut random).await;
     }
-    while let Some(done) = clients.join_next().await {
-        done.map_err(|error| error.to_string())??;
-    }
-    if chance(&mut random).is_multiple_of(2) {
-        older.die();
-    }
-    if chance(&mut random).is_multiple_of(4) {
-        newer.die();
-    }
+    last_told(clients, &older, &newer, &mut random).await?;
     contest.settle_the_question(&mut random).await?;
     contest.lines.iter().try_for_each(|line| line.judge())
 }
@@ -300,16 +293,7 @@ async fn round(number: u64, mutant: Option<Mutant>) -> Result<(), String> {
 /// Rounds on drives of their own until something is wrong.
 fn contest(mutant: Option<Mutant>, rounds: std::ops::Range<u64>) -> Option<(u64, String)> {
     let rounds: Vec<u64> = rounds.collect();
-    let play = |number: u64| {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let wrong = runtime.block_on(round(number, mutant)).err();
-        runtime.shutdown_background();
-        wrong.map(|said| (number, said))
-    };
+    let play = |number: u64| play(number, round(number, mutant));
     rounds.chunks(LANES).find_map(|some| {
         std::thread::scope(|scope| {
             let lanes = some.iter().map(|number| scope.spawn(move || play(*number)));

@@ -19,6 +19,17 @@ pub(crate) fn deployment() -> DeploymentId {
     DeploymentId::from_bytes([7; 16])
 }
 
+/// The identity of the drive of that number at a place.
+pub(crate) fn drive_at(place: u8, number: u8) -> Identity {
+    Identity {
+        deployment: deployment(),
+        drive: DriveId::from_bytes([number; 16]),
+        pool: 0,
+        set: 0,
+        place,
+    }
+}
+
 pub(crate) fn bucket() -> BucketId {
     BucketId::from_u64(5)
 }
@@ -98,16 +109,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(data: u8, parity: u8) -> Self {
-        let twin = |place: u8| {
-            let identity = Identity {
-                deployment: deployment(),
-                drive: DriveId::from_bytes([place; 16]),
-                pool: 0,
-                set: 0,
-                place,
-            };
-            Twin::new(identity, u64::from(place) + 1)
-        };
+        let twin = |place| Twin::new(drive_at(place, place), u64::from(place) + 1);
         Self {
             twins: (0..data + parity).map(twin).collect(),
             geometry: Geometry::new(data, parity).unwrap(),
