@@ -16,6 +16,13 @@ const AVOIDED: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// And so long for those of which it is known that they are slow.
 const PATIENCE_SLOW: Duration = Duration::from_millis(10);
+/// A drive that was not slow for so long after it was avoided is told of anew. One that is slow whenever it is
+/// tried stays told, unless it is hardly ever tried.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The drives of a set that were slow lately.
 pub(crate) struct Laggards {
@@ -34,21 +41,24 @@ impl Laggards {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.began.elapsed())
     }
 
     /// Others that were asked later were done before these.
     pub(crate) fn note(&self, places: Places) {
-        let avoided = u64::try_from(AVOIDED.as_millis()).unwrap_or(u64::MAX);
-        for place in places.iter() {
-            let Some(until) = self.until.get(place) else {
-                continue;
-            };
-            let before = until.swap(self.now().saturating_add(avoided), Ordering::Relaxed);
-            if before == 0 {
-                tracing::warn!(place, "a drive is slow: the others go before it");
-            }
+        for place in places.iter().filter(|place| self.is_news(*place)) {
+            tracing::warn!(place, "a drive is slow: the others go before it");
         }
+    }
+
+    /// Notes that it is slow. Says whether nobody knew.
+    fn is_news(&self, place: usize) -> bool {
+        let Some(until) = self.until.get(place) else {
+            return false;
+        };
+        let now = self.now();
+        let before = until.swap(now.saturating_add(millis(AVOIDED)), Ordering::Relaxed);
+        before == 0 || now >= before.saturating_add(millis(FORGOTTEN))
     }
 
     /// Whether it was slow lately.
@@ -153,6 +163,23 @@ mod tests {
         let mut patience = Patience::new();
         let done = write(&mut patience, &laggards, [5, 5, 60_000, 10]).await;
         assert_eq!(done, (three, 510), "it is tried again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drive_that_is_slow_again_is_told_of_again() {
+        let laggards = Laggards::new(2);
+        assert!(laggards.is_news(1), "the first time");
+        for _ in 0..20 {
+            tokio::time::sleep(AVOIDED + 500 * MS).await;
+            assert!(!laggards.is_news(1), "whenever it is tried");
+        }
+        tokio::time::sleep(AVOIDED + FORGOTTEN).await;
+        assert!(
+            laggards.is_news(1),
+            "it was as fast as the others for a while"
+        );
+        assert!(laggards.is_news(0), "another one");
+        assert!(!laggards.is_news(2), "there is none");
     }
 
     #[tokio::test(start_paused = true)]
