@@ -148,9 +148,16 @@ class Server:
 
     def metric(self, name):
         """The value of a metric; the server was started with public ones."""
-        page = self.plain("GET", "/minio/v2/metrics/cluster")[2].decode()
-        values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(name + "{")]
-        equal(len(values), 1, f"samples of {name}")
+        return self.sample("cluster", name + "{")
+
+    def drive_metric(self, name, drive):
+        """The value of a metric of one drive, likewise."""
+        return self.sample("node", f'{name}{{drive="{drive}",')
+
+    def sample(self, page, start):
+        page = self.plain("GET", f"/minio/v2/metrics/{page}")[2].decode()
+        values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(start)]
+        equal(len(values), 1, f"samples of {start}")
         return float(values[0])
 
     def client(self, secret=PASSWORD, user=USER, **options):

@@ -23,6 +23,11 @@ def back(server, what):
     equal(server.plain("GET", "/minio/health/cluster")[0], 200, f"{what}: the cluster can be written")
 
 
+def returns(server):
+    """How often each drive was taken back, or another one in its place."""
+    return [server.drive_metric("sarsen_node_drive_returns_total", drive) for drive in server.drives]
+
+
 def unmounted(drive):
     return subprocess.run(["umount", drive], stderr=subprocess.DEVNULL).returncode == 0
 
@@ -42,8 +47,10 @@ def a_drive_whose_file_system_failed_is_taken_back_once_it_is_mounted_again():
             keys |= store(s3, bucket, "unmounted")
             soon("its mount is missed", lambda: logged(server, "its mount is missing"))
             equal(os.listdir(drive), [], "what is written below its mount")
+            equal(returns(server), [0, 0, 0, 0], "drives taken back before")
             mount(drive)
             back(server, "the drive is back")
+            equal(returns(server), [1, 0, 0, 0], "drives taken back")
             keys |= store(s3, bucket, "after")
             healed(server)
             equal(logged(server, "drive is damaged"), False, "it lost something")
@@ -71,6 +78,7 @@ def a_new_disk_is_rebuilt_in_the_place_of_one_that_is_gone():
                 back(server, "the new disk is taken")
                 keys |= store(s3, bucket, f"new{number}")
                 healed(server)
+            equal(returns(server), [1, 1, 0, 0], "drives taken")
             for other in server.drives[2:]:
                 run(f"umount -l {other}")
             gone(server, 2)
@@ -98,6 +106,7 @@ def a_drive_that_was_not_there_at_the_start_is_taken_when_it_comes():
             equal(online(server), 3, "drives at the start")
             mount(late)
             back(server, "it is mounted")
+            equal(returns(server), [0, 0, 1, 0], "drives taken back")
             healed(server)
             server.stop()
             census(server)

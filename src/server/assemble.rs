@@ -348,6 +348,7 @@ impl Node for ThisNode {
                 timeouts: stats.as_ref().map_or(0, |stats| stats.timeouts),
                 errors: stats.as_ref().map_or(0, |stats| stats.corrupt_reads),
                 batches: stats.as_ref().map_or(0, |stats| stats.batches),
+                returns: seat.returns(),
             }
         };
         let (counters, upkeep) = (self.store.counters(), &self.upkeep);

@@ -339,7 +339,7 @@ impl Usher {
             return Ok(());
         };
         let (path, id, standing) = (seat.path(), drive.identity().drive, drive.standing());
-        seat.take(drive);
+        seat.take_back(drive);
         self.store.returned(set, place);
         match standing {
             Standing::Voting => {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use drive::{
@@ -38,6 +39,7 @@ pub(crate) struct Seat {
     path: PathBuf,
     // Held for the time of a call, none of which waits for anything.
     sitting: RwLock<Sitting>,
+    returns: AtomicU64,
 }
 
 /// What sits on a seat.
@@ -58,17 +60,19 @@ impl Sitting {
 impl Seat {
     /// A seat that is empty because of `why`. `identity` is what is known of its drive.
     pub(crate) fn empty(path: PathBuf, identity: Identity, why: &str) -> Self {
-        Self {
-            path,
-            sitting: RwLock::new(Sitting::Nobody(OfflineDrive::new(identity, why))),
-        }
+        Self::new(path, Sitting::Nobody(OfflineDrive::new(identity, why)))
     }
 
     /// A seat with its drive.
     pub(crate) fn taken(path: PathBuf, drive: LocalDrive) -> Self {
+        Self::new(path, Sitting::Local(Arc::new(drive)))
+    }
+
+    fn new(path: PathBuf, sitting: Sitting) -> Self {
         Self {
             path,
-            sitting: RwLock::new(Sitting::Local(Arc::new(drive))),
+            sitting: RwLock::new(sitting),
+            returns: AtomicU64::new(0),
         }
     }
 
@@ -88,6 +92,17 @@ impl Seat {
     /// Seats a drive. Requests go to it from now on.
     pub(crate) fn take(&self, drive: LocalDrive) {
         *self.sitting.write() = Sitting::Local(Arc::new(drive));
+    }
+
+    /// Seats a drive that was taken back, or one in the place of a drive that is gone.
+    pub(crate) fn take_back(&self, drive: LocalDrive) {
+        self.take(drive);
+        self.returns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was done since the start.
+    pub(crate) fn returns(&self) -> u64 {
+        self.returns.load(Ordering::Relaxed)
     }
 
     /// Leaves it empty because of `why`. What sat there is to be dropped where waiting does no harm.

@@ -62,6 +62,8 @@ pub(crate) struct DriveFacts {
     pub(crate) errors: u64,
     /// Batches written to its log, each with one sync.
     pub(crate) batches: u64,
+    /// How often a drive took this seat while the server ran.
+    pub(crate) returns: u64,
 }
 
 /// What repair has done since the start.

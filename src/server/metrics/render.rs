@@ -262,7 +262,7 @@ fn joining(page: &mut Page, facts: &Facts) {
 /// A family of samples, one of each drive: its name, kind, help and value.
 type DriveFamily = (&'static str, Kind, &'static str, fn(&DriveFacts) -> u64);
 
-const DRIVE_FAMILIES: [DriveFamily; 8] = [
+const DRIVE_FAMILIES: [DriveFamily; 9] = [
     (
         "minio_node_drive_total_bytes",
         Kind::Gauge,
@@ -304,6 +304,12 @@ const DRIVE_FAMILIES: [DriveFamily; 8] = [
         Kind::Counter,
         "Batches written to a drive's log, each with one sync.",
         |drive| drive.batches,
+    ),
+    (
+        "sarsen_node_drive_returns_total",
+        Kind::Counter,
+        "How often a drive was taken back, or another one in its place, without a restart.",
+        |drive| drive.returns,
     ),
     (
         "sarsen_node_drive_online",

@@ -143,6 +143,7 @@ fn a_drive_that_comes_back_votes_and_gets_what_it_missed() {
         scene.bring_back(1);
         assert_eq!(scene.look(1).await, Status::Online);
         assert_eq!(scene.seat(1).identity(), identity);
+        assert_eq!([0, 1].map(|place| scene.seat(place).returns()), [0, 1]);
         assert!(scene.node.store.take_recount_due(), "it lacks something");
         scene.put("after", 2).await;
         scene.node.make_whole("taken back").await;

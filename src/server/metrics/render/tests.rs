@@ -15,6 +15,7 @@ fn facts() -> Facts {
         timeouts: 0,
         errors: u64::from(!online),
         batches: 5,
+        returns: u64::from(online),
     };
     let geometry = Geometry::new(1, 1).unwrap();
     let set = SetHealth {
@@ -118,6 +119,22 @@ fn the_cluster_page_says_what_is_down() {
     let set = "{pool=\"0\",set=\"0\",server=\"127.0.0.1:9000\"}";
     let status = format!("minio_cluster_health_erasure_set_status{set}");
     assert_eq!(value(&page, &status), 0.0);
+}
+
+#[test]
+fn what_drives_did_is_told_of_each() {
+    let page = render(Section::Node, &Metrics::new(), &facts());
+    for (name, expected) in [
+        ("minio_node_drive_errors_availability", [0.0, 1.0]),
+        ("sarsen_node_drive_log_batches_total", [5.0, 5.0]),
+        ("sarsen_node_drive_returns_total", [1.0, 0.0]),
+    ] {
+        let of = |drive| {
+            let labels = format!("{{drive=\"{drive}\",server=\"127.0.0.1:9000\"}}");
+            value(&page, &format!("{name}{labels}"))
+        };
+        assert_eq!(["/d1", "/d2"].map(of), expected, "{name}");
+    }
 }
 
 #[test]
