@@ -63,6 +63,11 @@ class FailingDisk:
         self.fault.write(fault.ljust(80))
         self.fault.flush()
 
+    def fail_writes(self, path):
+        """Whatever is written to a file of one extent fails."""
+        at = self.where(path)
+        self.set(f"writes {at} {at + 64 * MIB}")
+
     def hang(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -91,11 +96,14 @@ class Victim(Server):
 
 @contextlib.contextmanager
 def on_failing_disk(variables=PUBLIC):
-    """Such a server, which is not started yet, and its disk."""
+    """Such a server, its disk, a client, its bucket, and the bytes by key of what is stored there."""
     server = Victim(variables=variables)
     with FailingDisk(server.home, server.drives[0]) as server.disk:
         try:
-            yield server, server.disk
+            with server:
+                s3 = server.client(**NO_RETRIES)
+                bucket = server.bucket(s3)
+                yield server, server.disk, s3, bucket, store(s3, bucket, "before")
         finally:
             server.kill()
 
@@ -132,10 +140,8 @@ def whole(server, bucket, keys, what):
 
 @check
 def what_a_disk_cannot_read_is_served_around_and_written_elsewhere():
-    with on_failing_disk(SCRUBBED) as (server, disk), server:
-        s3, drive = server.client(**NO_RETRIES), server.drives[0]
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
+    with on_failing_disk(SCRUBBED) as (server, disk, s3, bucket, keys):
+        drive = server.drives[0]
         healed(server)
         log = segment(drive)
         # One shard file in the middle, or every row so far.
@@ -159,13 +165,8 @@ def what_a_disk_cannot_read_is_served_around_and_written_elsewhere():
 
 @check
 def a_batch_whose_sync_failed_is_not_believed_by_the_next_start():
-    with on_failing_disk() as (server, disk), server:
-        s3, drive = server.client(**NO_RETRIES), server.drives[0]
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
-        log = segment(drive)
-        at = disk.where(log)
-        disk.set(f"writes {at} {at + 64 * MIB}")
+    with on_failing_disk() as (server, disk, s3, bucket, keys):
+        disk.fail_writes(segment(server.drives[0]))
         keys |= store(s3, bucket, "unsynced")
         soon("the drive is out of service", lambda: online(server) == 3)
         server.kill()
@@ -185,10 +186,7 @@ def a_batch_whose_sync_failed_is_not_believed_by_the_next_start():
 
 @check
 def a_disk_that_hangs_holds_nobody_up_and_gets_what_it_missed():
-    with on_failing_disk() as (server, disk), server:
-        s3 = server.client(**NO_RETRIES)
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
+    with on_failing_disk() as (server, disk, s3, bucket, keys):
         disk.hang()
         # What is held back until the disk is known to hang is not waited for.
         began = time.monotonic()
@@ -210,10 +208,7 @@ def a_disk_that_hangs_holds_nobody_up_and_gets_what_it_missed():
 
 @check
 def a_slow_disk_slows_nobody_down():
-    with on_failing_disk() as (server, disk), server:
-        s3 = server.client(**NO_RETRIES)
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
+    with on_failing_disk() as (server, disk, s3, bucket, keys):
         large = body("large", 12 * MIB)
         disk.set("slow 0.2")
         for path in [*shard_files(server.drives[0]), segment(server.drives[0])]:

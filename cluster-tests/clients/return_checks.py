@@ -7,7 +7,7 @@ import subprocess
 
 from failing_disk_checks import ORDER, on_failing_disk, online, segment
 from fault_checks import disks, logged, mount, readable, run, store
-from harness import MIB, NO_RETRIES, check, equal, soon
+from harness import NO_RETRIES, check, equal, soon
 from repair_checks import PUBLIC, census, healed
 
 # Two looks for a drive that is gone, two for one that is back, and what opening it takes.
@@ -114,12 +114,8 @@ def a_drive_that_was_not_there_at_the_start_is_taken_when_it_comes():
 
 @check
 def a_disk_that_fails_again_and_again_is_left_alone_until_it_takes_writes():
-    with on_failing_disk() as (server, disk), server:
-        s3, drive = server.client(**NO_RETRIES), server.drives[0]
-        bucket = server.bucket(s3)
-        keys = store(s3, bucket, "before")
-        at = disk.where(segment(drive))
-        disk.set(f"writes {at} {at + 64 * MIB}")
+    with on_failing_disk() as (server, disk, s3, bucket, keys):
+        disk.fail_writes(segment(server.drives[0]))
         keys |= store(s3, bucket, "failed")
         gone(server)
         soon("it is tried in vain", lambda: logged(server, "a drive is offline"), RETURN_SECONDS)
