@@ -101,6 +101,15 @@ impl Open {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// A new connection with a request in flight.
+    async fn busy(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        self.echo.entered.notified().await;
+        stream
+    }
+
     /// Sends bytes on a new connection, and reads until it closes.
     async fn talk(&self, text: &str) -> String {
         let mut stream = self.connect().await;
@@ -207,11 +216,7 @@ async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
         .unwrap();
     let mut first = [0; 15];
     idle.read_exact(&mut first).await.unwrap();
-    let mut busy = open.connect().await;
-    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
-    open.echo.entered.notified().await;
+    let mut busy = open.busy().await;
 
     open.tell.send_replace(true);
     let mut rest = Vec::new();
@@ -228,11 +233,7 @@ async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
     let open = open().await;
-    let mut busy = open.connect().await;
-    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
-    open.echo.entered.notified().await;
+    let _busy = open.busy().await;
     open.tell.send_replace(true);
     assert_eq!(open.served.await.unwrap(), 1);
 }
