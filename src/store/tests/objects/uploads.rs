@@ -63,6 +63,12 @@ pub(crate) async fn part(
     done.unwrap_or_else(|error| panic!("part {number} of {name}: {error}"))
 }
 
+/// A part in files of its own, of bytes by its number.
+async fn large_part(store: &Store, name: &str, upload: Order, number: u16) -> Part {
+    let bytes = content(300 << 10, u64::from(number));
+    part(store, name, upload, number, &bytes).await
+}
+
 pub(crate) async fn parts(store: &Store, name: &str, upload: Order) -> Result<Vec<Part>, Error> {
     let key = key(name);
     store.parts(bucket(), &key, upload, 0, usize::MAX).await
@@ -314,14 +320,7 @@ async fn parts_that_missed_different_drives_are_read_and_healed() {
     for number in 1..=4u16 {
         let twin = &rig.twins[usize::from(number) - 1];
         twin.fail(Fault::Offline);
-        part(
-            &store,
-            "k",
-            id,
-            number,
-            &content(300 << 10, u64::from(number)),
-        )
-        .await;
+        large_part(&store, "k", id, number).await;
         twin.mend(Fault::Offline);
     }
     let found = parts(&store, "k", id).await.unwrap();
@@ -350,14 +349,7 @@ async fn parts_damaged_on_different_drives_are_no_loss() {
     let store = rig.store(1);
     let id = create(&store, "k").await.unwrap();
     for number in 1..=4u16 {
-        part(
-            &store,
-            "k",
-            id,
-            number,
-            &content(300 << 10, u64::from(number)),
-        )
-        .await;
+        large_part(&store, "k", id, number).await;
     }
     let found = parts(&store, "k", id).await.unwrap();
     complete(&store, "k", id, found.clone()).await.unwrap();
@@ -389,9 +381,8 @@ async fn a_drive_that_was_wiped_gets_parts_and_objects_again() {
     let done = create(&store, "done").await.unwrap();
     let open = create(&store, "open").await.unwrap();
     for number in 1..=3u16 {
-        let bytes = content(300 << 10, u64::from(number));
-        part(&store, "done", done, number, &bytes).await;
-        part(&store, "open", open, number, &bytes).await;
+        large_part(&store, "done", done, number).await;
+        large_part(&store, "open", open, number).await;
     }
     let found = parts(&store, "done", done).await.unwrap();
     complete(&store, "done", done, found).await.unwrap();
