@@ -397,7 +397,7 @@ fn a_damaged_segment_is_collected_once_what_was_damaged_is_healed() {
     let drive = opened(scratch.path());
     let runtime = runtime();
     runtime.block_on(async {
-        for sequence in 1..=700 {
+        for sequence in 1..=200 {
             let (key, len) = match sequence {
                 1 | 2 => (format!("stays {sequence}"), 5_000),
                 _ => ("key".to_owned(), 100_000),

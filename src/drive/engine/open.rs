@@ -256,18 +256,24 @@ fn finish_log(
         .spares
         .into_iter()
         .for_each(|spare| segments.adopt_spare(spare));
+    let active = match replayed.active {
+        Some(active) => Some((active, replayed.end.offset)),
+        None => {
+            if segments.spares() == 0 {
+                segments.prepare_new()?;
+            }
+            let first = segments.next(Purpose::Upkeep);
+            first.map(|first| (first, FIRST_BATCH))
+        }
+    };
     while segments.spares() < SPARES {
         match segments.prepare_new() {
-            Err(error) if from_io(&error) == Error::Full && segments.spares() > 0 => break,
+            // What is deleted makes room.
+            Err(error) if from_io(&error) == Error::Full => break,
             prepared => prepared?,
         }
     }
-    Ok(match replayed.active {
-        Some(active) => Some((active, replayed.end.offset)),
-        None => segments
-            .next(Purpose::Upkeep)
-            .map(|first| (first, FIRST_BATCH)),
-    })
+    Ok(active)
 }
 
 impl State {

@@ -81,7 +81,7 @@ pub(super) fn replay(
         if writable {
             segment.file.sync_data()?;
         }
-        let mut reader = Reader::of_tail(&segment, drive, segments.open_direct(id)?)?;
+        let mut reader = Reader::of_tail(&segment, drive, segments.open_direct(id, false)?)?;
         let found = read_segment(&mut reader, begin, &mut out, &mut apply)?;
         if found || id == from.segment {
             if let Some(before) = out.active.replace(Arc::clone(&segment)) {

@@ -161,7 +161,7 @@ pub(super) fn parse_name(name: &str) -> Option<u64> {
 pub(super) struct Segments {
     directory: OwnedFd,
     drive: DriveId,
-    /// The length of new segments.
+    /// The length of new segments but for the first.
     len: u64,
     in_use: RwLock<BTreeMap<u64, Arc<Segment>>>,
     spares: Mutex<Spares>,
@@ -234,24 +234,27 @@ impl Segments {
 
     /// Opens a segment's file; its header is not looked at.
     pub(super) fn open_file(&self, id: u64, writable: bool) -> io::Result<File> {
+        Ok(self.open_with(id, writable, OFlags::empty())?)
+    }
+
+    /// Opens a segment's file past the page cache, whatever memory holds of it; `None` where that
+    /// cannot be had.
+    pub(super) fn open_direct(&self, id: u64, writable: bool) -> io::Result<Option<File>> {
+        match self.open_with(id, writable, OFlags::DIRECT) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::INVAL) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_with(&self, id: u64, writable: bool, extra: OFlags) -> Result<File, Errno> {
         let mode = if writable {
             OFlags::RDWR
         } else {
             OFlags::RDONLY
         };
-        let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = mode | OFlags::NOFOLLOW | OFlags::CLOEXEC | extra;
         Ok(rustix::fs::openat(&self.directory, file_name(id), flags, Mode::empty())?.into())
-    }
-
-    /// Opens a segment's file to be read from the disk, whatever memory holds of it; `None` where
-    /// that cannot be had.
-    pub(super) fn open_direct(&self, id: u64) -> io::Result<Option<File>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.directory, file_name(id), flags, Mode::empty()) {
-            Ok(file) => Ok(Some(file.into())),
-            Err(Errno::INVAL) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Opens a segment with its header, if that reads well.
@@ -338,9 +341,10 @@ impl Segments {
             OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = "new";
         let file = rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?;
-        let result = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.len)
+        let len = self.len_of(self.spares.lock().next_id);
+        let result = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len)
             .map_err(io::Error::from)
-            .and_then(|()| self.prepare(file.into(), self.len, name));
+            .and_then(|()| self.prepare(file.into(), len, name));
         if result.is_err() {
             // What is left is removed at the next start if it cannot be now.
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
@@ -364,10 +368,22 @@ impl Segments {
         };
         let step =
             usize::try_from(segment.len - hole).map_or(FILL_STEP, |left| left.min(FILL_STEP));
+        let zeros = vec![0; step + ALIGN];
+        let aligned = zeros.as_ptr().align_offset(ALIGN);
+        let zeros = zeros.get(aligned..aligned + step).unwrap_or_default();
+        // Else a quarter of the CPU went into copies of zeros that nobody reads.
+        let direct = self.open_direct(segment.id, true)?;
         let spares = self.spares.lock();
         // Once in use it holds batches.
         if spares.ready.iter().any(|ready| ready.id == segment.id) {
-            segment.file.write_all_at(&vec![0; step], hole)?;
+            let file = direct.as_ref().unwrap_or(&segment.file);
+            match file.write_all_at(zeros, hole) {
+                // Opened directly but refused at the first write: its blocks are larger.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    segment.file.write_all_at(zeros, hole)?;
+                }
+                written => written?,
+            }
         }
         drop(spares);
         segment.file.sync_data()?;
@@ -418,7 +434,12 @@ impl Segments {
         self.spares.lock().ready.push_back(segment);
     }
 
-    /// The length that new segments get.
+    /// The length of a new segment. The first is in use before it can be filled, so it is short.
+    fn len_of(&self, id: u64) -> u64 {
+        if id == 1 { SEGMENT_LEN_MIN } else { self.len }
+    }
+
+    /// The length that new segments get, but for the first.
     pub(super) fn segment_len(&self) -> u64 {
         self.len
     }
