@@ -5,6 +5,7 @@
 mod aligned;
 mod entries;
 mod format;
+mod frames;
 mod header;
 mod identity;
 mod inspect;

@@ -14,6 +14,7 @@ use types::DataId;
 
 use super::aligned::AlignedBuffer;
 use super::entries;
+use super::frames::FrameBuffers;
 use super::header::{HEADER_LEN, Header};
 use super::inspect::{SHARDS, TMP, TMP_FAN_OUT};
 use super::open_files::{FileName, OpenFile, OpenFiles};
@@ -38,6 +39,7 @@ pub(crate) struct ShardFiles {
     // Empty on a drive that takes no writes.
     tmp: Vec<Arc<OwnedFd>>,
     open_files: OpenFiles,
+    buffers: FrameBuffers,
     sync_failed: AtomicBool,
     failpoints: Failpoints,
     // Whole and synced, waiting for their commit.
@@ -71,6 +73,7 @@ impl ShardFiles {
             shards,
             tmp,
             open_files: OpenFiles::new(OPEN_FILES_MAX, OPEN_AGE_MAX),
+            buffers: FrameBuffers::default(),
             sync_failed: AtomicBool::new(false),
             failpoints: Failpoints::default(),
             waiting: Mutex::default(),
@@ -227,9 +230,9 @@ impl ShardFiles {
         offset
             .checked_add(len as u64)
             .filter(|end| *end <= file.frames_len)?;
-        let mut bytes = vec![0; len];
-        read_now(&file.file, &mut bytes, offset + HEADER_LEN as u64)?;
-        Some(bytes.into())
+        let at = offset + HEADER_LEN as u64;
+        self.buffers
+            .read(len, |bytes| read_now(&file.file, bytes, at))
     }
 
     /// Bytes of frames of a published file.
