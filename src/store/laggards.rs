@@ -46,13 +46,15 @@ impl Laggards {
 
     /// Others that were asked later were done before these.
     pub(crate) fn note(&self, places: Places) {
-        for place in places.iter().filter(|place| self.is_news(*place)) {
-            tracing::warn!(place, "a drive is slow: the others go before it");
+        for place in places.iter() {
+            if self.note_one(place) {
+                tracing::warn!(place, "a drive is slow: the others go before it");
+            }
         }
     }
 
     /// Notes that it is slow. Says whether nobody knew.
-    fn is_news(&self, place: usize) -> bool {
+    fn note_one(&self, place: usize) -> bool {
         let Some(until) = self.until.get(place) else {
             return false;
         };
@@ -168,18 +170,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drive_that_is_slow_again_is_told_of_again() {
         let laggards = Laggards::new(2);
-        assert!(laggards.is_news(1), "the first time");
+        assert!(laggards.note_one(1), "the first time");
         for _ in 0..20 {
             tokio::time::sleep(AVOIDED + 500 * MS).await;
-            assert!(!laggards.is_news(1), "whenever it is tried");
+            assert!(!laggards.note_one(1), "whenever it is tried");
         }
         tokio::time::sleep(AVOIDED + FORGOTTEN).await;
         assert!(
-            laggards.is_news(1),
+            laggards.note_one(1),
             "it was as fast as the others for a while"
         );
-        assert!(laggards.is_news(0), "another one");
-        assert!(!laggards.is_news(2), "there is none");
+        assert!(laggards.note_one(0), "another one");
+        assert!(!laggards.note_one(2), "there is none");
     }
 
     #[tokio::test(start_paused = true)]
