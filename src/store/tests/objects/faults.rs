@@ -355,12 +355,12 @@ async fn a_row_that_is_being_finished_is_not_called_absent() {
 }
 
 /// What is known of a key: what it shows, and the later writes that did not end.
-struct Course {
+struct Known {
     shown: Result<Vec<u8>, Error>,
     unfinished: Vec<Vec<u8>>,
 }
 
-impl Course {
+impl Known {
     /// Whether it may be seen so: as before, or as a write left it that had not ended. One that
     /// became visible has taken the place of all before it.
     fn see(&mut self, seen: Result<Vec<u8>, Error>) -> bool {
@@ -381,16 +381,16 @@ async fn after_a_power_cut_acknowledged_writes_are_there_and_nothing_flips() {
     let rig = Rig::new(2, 2);
     let mut epoch = 1;
     let mut store = rig.store(epoch);
-    let mut courses: [_; 3] = std::array::from_fn(|_| Course {
+    let mut changes: [_; 3] = std::array::from_fn(|_| Known {
         shown: Err(Error::NoSuchKey),
         unfinished: Vec::new(),
     });
     for round in 0..40u64 {
         let (keep, change) = (format!("keep{round}"), format!("change{}", round % 3));
-        let course = &mut courses[usize::try_from(round % 3).unwrap()];
+        let known = &mut changes[usize::try_from(round % 3).unwrap()];
         let size = |round: u64| [100, 200 << 10][usize::from(!round.is_multiple_of(2))];
         put(&store, &keep, &content(size(round), round)).await;
-        assert!(course.see(get(&store, &change).await), "round {round}");
+        assert!(known.see(get(&store, &change).await), "round {round}");
         // Some drives hang, so that the change is in flight when the power goes.
         let hang = usize::try_from(round % 5).unwrap();
         rig.twins[..hang.min(4)]
@@ -408,11 +408,11 @@ async fn after_a_power_cut_acknowledged_writes_are_there_and_nothing_flips() {
         drop(store);
         epoch += 1;
         store = rig.store(epoch);
-        course.unfinished.push(new.clone());
+        known.unfinished.push(new.clone());
         if acknowledged {
-            assert!(course.see(Ok(new)), "round {round}");
+            assert!(known.see(Ok(new)), "round {round}");
         }
-        assert!(course.see(get(&store, &change).await), "round {round}");
+        assert!(known.see(get(&store, &change).await), "round {round}");
         for subset in choices(4, 2) {
             let fault = |twin: &Twin| twin.fail(Fault::Offline);
             subset.iter().for_each(|place| fault(&rig.twins[*place]));
@@ -421,7 +421,7 @@ async fn after_a_power_cut_acknowledged_writes_are_there_and_nothing_flips() {
             let decided = !matches!(again, Err(Error::Unavailable(_)));
             let err = again.as_ref().err().cloned();
             assert!(
-                !decided || course.see(again),
+                !decided || known.see(again),
                 "round {round}: flipped with {subset:?} away: {err:?}"
             );
         }
