@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use drive::{Register, Row, Stage, Want};
@@ -384,6 +385,8 @@ struct Stages {
     needed: usize,
     set: Arc<ErasureSet>,
     patience: Patience,
+    /// Whether a drive turned out full. Its status tells so a moment later.
+    full: AtomicBool,
 }
 
 impl Stages {
@@ -406,6 +409,7 @@ impl Stages {
             needed,
             set: Arc::clone(set),
             patience,
+            full: AtomicBool::new(false),
         };
         if stages.living() < stages.needed {
             Err(set.refusal(Kind::Object))
@@ -424,7 +428,8 @@ impl Stages {
         digests.update(sealed.data().collect()).await?;
         let frames = self.shards.iter().map(|shard| sealed.frame(*shard));
         let works = self.stages.iter_mut().zip(frames);
-        let works = works.map(|(stage, frame)| append(stage, frame));
+        let full = &self.full;
+        let works = works.map(|(stage, frame)| append(stage, frame, full));
         let (laggards, needed) = (&self.set.laggards, self.needed);
         let done = self.patience.wait(laggards, works, needed).await;
         for (place, stage) in self.stages.iter_mut().enumerate() {
@@ -437,16 +442,17 @@ impl Stages {
 
     fn enough(&self) -> Result<(), Error> {
         if self.living() < self.needed {
-            return Err(Error::Unavailable("too few drives took the bytes"));
+            return Err(refusal(&self.full));
         }
         Ok(())
     }
 
     /// Syncs all files. Says which places have theirs.
     async fn finish(mut self) -> Result<Places, Error> {
+        let full = &self.full;
         let finish = |stage: Option<Box<dyn Stage>>| async move {
             match stage {
-                Some(stage) => stage.finish().await.inspect_err(cut).is_ok(),
+                Some(stage) => done(stage.finish().await, full),
                 None => false,
             }
         };
@@ -454,20 +460,33 @@ impl Stages {
         let (laggards, needed) = (&self.set.laggards, self.needed);
         let ready = self.patience.wait(laggards, works, needed).await;
         if ready.len() < self.needed {
-            return Err(Error::Unavailable("too few drives took the bytes"));
+            return Err(refusal(full));
         }
         Ok(ready)
     }
 }
 
 /// Appends to one drive's file, unless that was cut out of the upload.
-async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes) -> bool {
+async fn append(stage: &mut Option<Box<dyn Stage>>, frame: Bytes, full: &AtomicBool) -> bool {
     match stage {
-        Some(writer) => writer.append(frame).await.inspect_err(cut).is_ok(),
+        Some(writer) => done(writer.append(frame).await, full),
         None => false,
     }
 }
 
-fn cut(error: &drive::Error) {
-    tracing::warn!(%error, "a drive is cut out of an upload");
+/// Whether a drive did its part; else it is cut.
+fn done<T>(result: Result<T, drive::Error>, full: &AtomicBool) -> bool {
+    if let Err(error) = &result {
+        tracing::warn!(%error, "a drive is cut out of an upload");
+        full.fetch_or(*error == drive::Error::Full, Ordering::Relaxed);
+    }
+    result.is_ok()
+}
+
+/// Why too few drives took the bytes.
+fn refusal(full: &AtomicBool) -> Error {
+    match full.load(Ordering::Relaxed) {
+        true => Error::Full,
+        false => Error::Unavailable("too few drives took the bytes"),
+    }
 }
