@@ -75,7 +75,7 @@ pub enum Status {
     Joining,
     /// Serves reads only.
     ReadOnly,
-    /// Serves reads and deletions; refuses new bytes.
+    /// Serves reads, deletions and the small store; refuses new bytes.
     Full,
     /// Answers nothing.
     Offline(Arc<str>),
@@ -319,7 +319,8 @@ pub trait Drive: Send + Sync {
     fn stage(&self, data: DataId, register: Arc<Register>) -> Reply<Box<dyn Stage>>;
     /// Begins to read shard files. Never does I/O.
     fn read_shards(&self, files: Arc<[DataId]>) -> Box<dyn ShardReader>;
-    /// Writes to the small store; durable on return, all or nothing.
+    /// Writes to the small store; durable on return, all or nothing. A full drive has space kept for it,
+    /// since no server starts without.
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()>;
     /// Reads the small store: all names that begin with `prefix`, in order.
     fn meta_scan(&self, prefix: Bytes) -> Reply<Vec<(Bytes, Bytes)>>;

@@ -274,7 +274,9 @@ impl Store {
             key: Bytes::from_static(name.as_bytes()),
             value: Some(value.into()),
         };
+        // What a full drive has left is for what must not be lost.
         let drives = self.sets.iter().flat_map(|set| &set.drives);
+        let drives = drives.filter(|drive| drive.status() != Status::Full);
         let replies = drives.map(|drive| drive.meta_write(vec![write.clone()]));
         for failed in join_all(replies).await.into_iter().filter_map(Result::err) {
             tracing::debug!(name, %failed, "not kept on a drive");

@@ -33,6 +33,8 @@ use crate::register::Register;
 const TABLE_BYTES: usize = 4 << 20;
 /// Or once this much of the log would have to be replayed.
 const REPLAY_BYTES: u64 = 32 << 20;
+/// Or this much, where the log is short of space.
+const SHORT_BYTES: u64 = 1 << 20;
 /// Tables that wait to be flushed before commits wait too.
 const FROZEN_MAX: usize = 4;
 /// The buffer is given back beyond this when a batch was unusually large.
@@ -43,15 +45,19 @@ pub(super) const SLACK: usize = 256 << 10;
 /// found again when runs are merged.
 const CROWD_MAX: usize = 1 << 16;
 
-/// What room the log has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What room the log has, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Room {
-    /// For everything.
-    Ample,
-    /// For what frees space, and for fences.
-    Scarce,
     /// For nothing.
     None,
+    /// For the small store.
+    Intent,
+    /// For rows that are moved, too.
+    Collection,
+    /// For what frees space, and for fences.
+    Scarce,
+    /// For everything.
+    Ample,
 }
 
 /// What happens to the index once a batch is durable.
@@ -255,12 +261,12 @@ impl Committer {
         self.tree = self.shared.tree();
         self.pending.begin();
         let told = std::mem::take(&mut *self.shared.told.lock());
-        let bytes = bytes + SLACK + 64 * (told.marks.len() + told.floors.len());
-        let room = self.make_room(bytes);
+        let slack = SLACK + 64 * (told.marks.len() + told.floors.len());
+        let room = self.make_room(jobs, bytes, slack);
         let forced = jobs
             .iter()
             .any(|job| matches!(job, Job::Sync(Force::Yes, _)));
-        if room == Room::None {
+        if room < Room::Scarce {
             // Not lost: it comes again with the next batch.
             self.untell(told);
         } else {
@@ -274,16 +280,28 @@ impl Committer {
             self.apply();
         }
         self.answer();
-        self.freeze_if_due();
+        self.freeze_if_due(room);
         Ok(())
     }
 
-    fn make_room(&mut self, bytes: usize) -> Room {
+    /// Makes room for as much of the batch as there is some for; it is no longer than that then.
+    fn make_room(&mut self, jobs: &[Job], bytes: usize, slack: usize) -> Room {
         let before = self.log.active().id;
-        let room = if self.log.make_room(bytes, Purpose::Growth) {
+        let of = |purpose| -> usize { jobs.iter().map(|job| job.bytes_for(purpose)).sum() };
+        let room = if self.log.make_room(bytes + slack, Purpose::Growth) {
             Room::Ample
-        } else if self.log.make_room(SLACK, Purpose::Upkeep) {
+        } else if self
+            .log
+            .make_room(of(Purpose::Upkeep) + slack, Purpose::Upkeep)
+        {
             Room::Scarce
+        } else if self
+            .log
+            .make_room(of(Purpose::Collection), Purpose::Collection)
+        {
+            Room::Collection
+        } else if self.log.make_room(of(Purpose::Intent), Purpose::Intent) {
+            Room::Intent
         } else {
             Room::None
         };
@@ -330,7 +348,7 @@ impl Committer {
                 self.wait(answer, result);
             }
             Job::Revisit(registers) => {
-                if room != Room::None {
+                if room >= Room::Scarce {
                     registers
                         .iter()
                         .for_each(|register| self.supersede(register));
@@ -419,13 +437,16 @@ impl Committer {
         self.shared.failpoints.hit("commit.acknowledged");
     }
 
-    fn freeze_if_due(&mut self) {
+    fn freeze_if_due(&mut self, room: Room) {
         let (bytes, len) = {
             let table = self.tree.active.read();
             (table.bytes(), table.len())
         };
         let asked = !self.pending.freezes.is_empty() && (len > 0 || self.since_freeze > 0);
-        if bytes >= TABLE_BYTES || self.since_freeze >= REPLAY_BYTES || asked {
+        let waiting = || self.shared.chores.look(|chores| !chores.frozen.is_empty());
+        // What is dead in the log gives its space back only behind what a start replays.
+        let short = room < Room::Ample && self.since_freeze >= SHORT_BYTES && !waiting();
+        if bytes >= TABLE_BYTES || self.since_freeze >= REPLAY_BYTES || asked || short {
             self.freeze();
             self.wait_for_flush();
         } else if len > 0 {

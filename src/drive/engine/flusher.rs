@@ -39,8 +39,11 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             return;
         }
         if !flush_all(keeper) || !prepare_spares(keeper) {
-            // Full, most likely: others may make space meanwhile.
-            shared.chores.wait(Some(RETRY), |chores| chores.stop);
+            // Full, most likely: others may make space meanwhile. What can be written may be all that it takes.
+            shared.chores.wait(Some(RETRY), |chores| {
+                let more = chores.manifest_due || !chores.frozen.is_empty();
+                chores.stop || !chores.stuck && more
+            });
         }
         check_disk(keeper);
         fill_spares(keeper);
@@ -78,19 +81,22 @@ fn is_due(chores: &ChoreState) -> bool {
 /// Writes every frozen table to a run; `false` if that failed.
 pub(super) fn flush_all(keeper: &Keeper) -> bool {
     let chores = &keeper.shared.chores;
-    while chores.look(|chores| !chores.frozen.is_empty()) {
-        if let Err(error) = flush_one(keeper) {
-            keeper.report("flushing the index", &error);
-            return false;
-        }
+    let mut flushed = Ok(());
+    while flushed.is_ok() && chores.look(|chores| !chores.frozen.is_empty()) {
+        flushed = keeper.reserve.lend(|| flush_one(keeper));
     }
-    if chores.look(|chores| std::mem::take(&mut chores.manifest_due))
-        && let Err(error) = keeper.update(|_| {})
-    {
-        keeper.report("writing the manifest", &error);
-        return false;
+    if flushed.is_ok() && chores.look(|chores| chores.manifest_due) {
+        flushed = keeper.reserve.lend(|| keeper.update(|_| {}));
+        chores.add(|chores| {
+            chores.manifest_due = flushed.is_err();
+            chores.tidy = true;
+        });
     }
-    true
+    chores.add(|chores| chores.stuck = flushed.is_err());
+    if let Err(error) = &flushed {
+        keeper.report("flushing the index", error);
+    }
+    flushed.is_ok()
 }
 
 /// Writes the oldest frozen table to a run.
@@ -145,6 +151,8 @@ fn flush_one(keeper: &Keeper) -> Result<(), Error> {
     shared.chores.add(|chores| {
         chores.tidy = true;
         chores.damaged = false;
+        // Where space is short, what the manifest before this one needs is given up at once.
+        chores.manifest_due |= shared.is_short();
     });
     Ok(())
 }
@@ -177,7 +185,7 @@ fn fill_spares(keeper: &Keeper) {
 }
 
 /// Notes whether there is space for new bytes, and whether the drive can be trusted to take them.
-fn check_disk(keeper: &Keeper) {
+pub(super) fn check_disk(keeper: &Keeper) {
     let shared = &keeper.shared;
     if shared.shards.sync_failed() {
         shared.health.kill("a shard file could not be synced");
@@ -193,9 +201,15 @@ fn check_disk(keeper: &Keeper) {
     // Twice as much must be free again before new bytes are welcome.
     let enough =
         space.free > if full { 2 * least } else { least } && space.inodes_free > INODES_MIN;
-    shared
-        .health
-        .set_full(!enough || full && shared.segments.spares() < SPARES);
+    shared.health.set_full(!enough || full && shared.is_short());
+    // What was given up is set aside again before it is missed.
+    let lacking = keeper.reserve.lacking();
+    if lacking > 0
+        && space.free > 2 * least + lacking
+        && let Err(error) = keeper.reserve.fill()
+    {
+        tracing::warn!(%error, "no space was set aside");
+    }
 }
 
 /// Finds out whether a hung drive answers again: a write, a sync and a read, or what is left of these.

@@ -11,6 +11,7 @@ use types::{Epoch, Slot};
 
 use super::log::Position;
 use super::manifest::{Manifest, Manifests};
+use super::reserve::Reserve;
 use super::shared::Shared;
 use super::tree::Tree;
 use crate::contract::Error;
@@ -23,6 +24,8 @@ pub(super) struct Keeper {
     manifests: Manifests,
     runs: PathBuf,
     cache: Arc<BlockCache>,
+    /// What a full disk writes runs and manifests with.
+    pub(super) reserve: Reserve,
     checkpoint: Mutex<Checkpoint>,
 }
 
@@ -66,8 +69,7 @@ pub(super) fn run_path(runs: &Path, id: RunId) -> PathBuf {
 impl Keeper {
     pub(super) fn new(
         shared: Arc<Shared>,
-        manifests: Manifests,
-        runs: PathBuf,
+        (manifests, runs, reserve): (Manifests, PathBuf, Reserve),
         cache: Arc<BlockCache>,
         current: Manifest,
     ) -> Self {
@@ -86,6 +88,7 @@ impl Keeper {
             manifests,
             runs,
             cache,
+            reserve,
             checkpoint: Mutex::new(checkpoint),
         }
     }

@@ -87,8 +87,30 @@ impl LocalDrive {
         };
         if opened.damaged && writable {
             drive.leave_damage_behind();
+        } else if writable && drive.shared.is_short() {
+            drive.write_out();
+        }
+        if writable {
+            // Whoever asks a full drive first hears that it is.
+            flusher::check_disk(&drive.keeper);
         }
         Ok(drive)
+    }
+
+    /// On a full disk the log gives space back only behind what a start replays. However many starts
+    /// are cut short, each has that behind it, and what it can get back, before it writes more.
+    fn write_out(&self) {
+        let (answer, frozen) = oneshot::channel();
+        self.shared.queue.push(Job::Freeze(answer));
+        // If the committer is gone the drive is offline.
+        let _ = frozen.blocking_recv();
+        self.shared.chores.add(|chores| chores.manifest_due = true);
+        let flushed = |chores: &ChoreState| chores.frozen.is_empty() && !chores.manifest_due;
+        let done = |chores: &ChoreState| {
+            let tidied = flushed(chores) && !chores.tidy && !chores.at_work;
+            tidied || chores.stuck || chores.stop
+        };
+        self.shared.chores.wait(Some(self.limits.write), done);
     }
 
     /// Writes what is left of a damaged log to a run, so that the next start begins behind the
@@ -225,6 +247,18 @@ impl LocalDrive {
         let segments = &self.shared.segments;
         let active = segments.all().pop().unwrap();
         segments.insert(Arc::new(active.unreadable()));
+    }
+
+    /// The first batch that a start would replay.
+    #[cfg(test)]
+    pub(super) fn replayed_from(&self) -> u64 {
+        self.keeper.replayed_from()
+    }
+
+    /// How many segments are prepared.
+    #[cfg(test)]
+    pub(super) fn spares(&self) -> usize {
+        self.shared.segments.spares()
     }
 
     /// Has everything tidied that can be.
@@ -497,10 +531,6 @@ impl Drive for LocalDrive {
     }
 
     fn meta_write(&self, writes: Vec<MetaWrite>) -> Reply<()> {
-        let grows = writes.iter().any(|write| write.value.is_some());
-        if grows && let Err(error) = self.shared.health.check_growth() {
-            return refused(error);
-        }
         if writes.iter().any(|write| write.key.len() > META_KEY_MAX) {
             return refused(Error::Io(std::io::ErrorKind::InvalidInput));
         }

@@ -65,7 +65,7 @@ impl Log {
     /// `false` if there is no space for that purpose.
     pub(super) fn make_room(&mut self, body_len: usize, purpose: Purpose) -> bool {
         let len = (HEADER_LEN + body_len).next_multiple_of(batch::ALIGN) as u64;
-        if u64::from(self.at.offset) + len <= self.active.len {
+        if self.fits(len, purpose) {
             return true;
         }
         let Some(next) = self.segments.next(purpose) else {
@@ -74,7 +74,11 @@ impl Log {
         self.active = next;
         self.at.segment = self.active.id;
         self.at.offset = super::segment::FIRST_BATCH;
-        len + u64::from(self.at.offset) <= self.active.len
+        self.fits(len, purpose)
+    }
+
+    fn fits(&self, len: u64, purpose: Purpose) -> bool {
+        u64::from(self.at.offset) + len <= self.segments.limit(&self.active, purpose)
     }
 
     /// Writes and syncs a batch: `buffer` holds room for a header and then the entries. It is

@@ -10,6 +10,8 @@ mod committer;
 mod crash_tests;
 mod entry;
 mod flusher;
+#[cfg(test)]
+mod full_tests;
 mod head;
 mod health;
 mod held;
@@ -25,6 +27,7 @@ mod prepare;
 mod queue;
 mod read;
 mod replay;
+mod reserve;
 mod row;
 mod segment;
 mod settled;

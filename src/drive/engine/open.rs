@@ -22,6 +22,7 @@ use super::log::{Log, Position};
 use super::manifest::{FoundManifest, Manifest, Manifests};
 use super::options::Options;
 use super::replay::{Replayed, replay};
+use super::reserve::Reserve;
 use super::row::{Freed, RowEntry, RowKey};
 use super::segment::{FIRST_BATCH, Purpose, SPARES, Segment, Segments};
 use super::settled::Settled;
@@ -88,9 +89,10 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
     let ids = segments.list(writable).map_err(io)?;
     let manifests = Manifests::new(&index, expected.deployment, expected.drive);
     let (mut manifest, mut damage) = find_manifest(&manifests, &ids, options)?;
+    let reserve = Reserve::open(&index, root.space()?.total);
     if writable && (manifest.generation == 0 || damage.is_some()) {
         manifest.generation += 1;
-        manifests.write(&manifest, &failpoints).map_err(io)?;
+        reserve.lend(|| manifests.write(&manifest, &failpoints).map_err(io))?;
     }
     let seal = RunSeal::new(expected.deployment, expected.drive);
     let cache = Arc::new(BlockCache::new(options.limits.cache_bytes));
@@ -129,7 +131,8 @@ pub(super) fn open(path: &Path, expected: &Identity, options: &Options) -> Resul
         .chores
         .look(|chores| chores.damaged = damage.is_some());
     let beginning = active.map(|active| state.beginning(&shared, active, end));
-    let keeper = Keeper::new(Arc::clone(&shared), manifests, runs, cache, manifest);
+    let files = (manifests, runs, reserve);
+    let keeper = Keeper::new(Arc::clone(&shared), files, cache, manifest);
     Ok(Opened {
         shared,
         keeper,

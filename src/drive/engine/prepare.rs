@@ -60,7 +60,7 @@ impl Committer {
             return Err(Error::Fenced { stored: *stored });
         }
         if fence.epoch > *stored {
-            if room == Room::None {
+            if room < Room::Scarce {
                 return Err(Error::Full);
             }
             *stored = fence.epoch;
@@ -79,7 +79,7 @@ impl Committer {
             row,
             inline,
         } = commit;
-        if room == Room::None || room == Room::Scarce && row.head.kind == Kind::Object {
+        if room < Room::Scarce || room == Room::Scarce && row.head.kind == Kind::Object {
             return Err(Error::Full);
         }
         let order = row.head.order;
@@ -288,10 +288,9 @@ impl Committer {
         Ok(rows)
     }
 
-    /// Writes to the small store.
+    /// Writes to the small store. No server starts without them: they have space of their own.
     pub(super) fn prepare_meta(&mut self, writes: &[MetaWrite], room: Room) -> Result<(), Error> {
-        let grows = writes.iter().any(|write| write.value.is_some());
-        if room == Room::None || room == Room::Scarce && grows {
+        if room < Room::Intent {
             return Err(Error::Full);
         }
         for write in writes {
@@ -308,7 +307,7 @@ impl Committer {
     /// Rows that the caller may take away.
     pub(super) fn prepare_discard(&mut self, discard: &Discard, room: Room) -> Result<(), Error> {
         self.raise(discard.fence, room)?;
-        if room == Room::None {
+        if room < Room::Scarce {
             return Err(Error::Full);
         }
         let rows = self.rows_of(&discard.register)?;
@@ -444,7 +443,7 @@ impl Committer {
 
     /// Rows that the collector wants elsewhere, if they still are where it found them.
     pub(super) fn prepare_moves(&mut self, moves: &[MovedRow], room: Room) -> Result<(), Error> {
-        if room == Room::None {
+        if room < Room::Collection {
             return Err(Error::Full);
         }
         for moved in moves {
@@ -472,7 +471,7 @@ impl Committer {
 
     /// Whether the drive votes from now on.
     pub(super) fn prepare_standing(&mut self, standing: Standing, room: Room) -> Result<(), Error> {
-        if room == Room::None {
+        if room < Room::Scarce {
             return Err(Error::Full);
         }
         let damaged = self.shared.chores.look(|chores| chores.damaged);

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+use types::Kind;
 
 use super::entry::Standing;
 use super::head::Location;
+use super::segment::Purpose;
 use crate::contract::{Commit, Committed, Discard, Error, Fence, MetaWrite};
 use crate::register::Register;
 
@@ -17,6 +19,9 @@ const BATCH_BYTES: usize = 8 << 20;
 const BATCH_JOBS: usize = 4096;
 /// Bytes that may wait; more are refused, since a drive that far behind is as good as hung.
 const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+/// About what a fence takes in a batch.
+const FENCE: usize = 64;
 
 /// Where an answer goes.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -65,7 +70,6 @@ pub(super) enum Force {
 impl Job {
     /// About how many bytes of a batch it takes, from above.
     pub(super) fn bytes(&self) -> usize {
-        const FENCE: usize = 64;
         match self {
             Self::Commit(commit, _) => {
                 let row =
@@ -88,6 +92,19 @@ impl Job {
             | Self::Revisit(_)
             | Self::Sync(..)
             | Self::Freeze(_) => FENCE,
+        }
+    }
+
+    /// The same, of what it takes where there is room for that purpose alone.
+    pub(super) fn bytes_for(&self, purpose: Purpose) -> usize {
+        let object = |commit: &Commit| commit.row.head.kind == Kind::Object;
+        match (purpose, self) {
+            (Purpose::Growth, _)
+            | (Purpose::Collection, Self::Move(..))
+            | (Purpose::Collection | Purpose::Intent, Self::Meta(..)) => self.bytes(),
+            (Purpose::Collection | Purpose::Intent, _) => 0,
+            (Purpose::Upkeep, Self::Commit(commit, _)) if object(commit) => FENCE,
+            (Purpose::Upkeep, _) => self.bytes(),
         }
     }
 

@@ -173,9 +173,15 @@ struct Spares {
     next_id: u64,
 }
 
-/// How many prepared segments there are to be: one for anything, and the last for what frees
-/// space on a full disk.
-pub(super) const SPARES: usize = 2;
+/// How many prepared segments there are to be: one for anything, and what is kept.
+pub(super) const SPARES: usize = KEPT + 1;
+/// How many are kept for what frees space on a full disk: deletions that come faster than
+/// segments come back do not get to the last one at once.
+const KEPT: usize = 2;
+/// Of a segment with no other behind it, this part is kept for the collector and for intent.
+const COLLECTION_PART: u64 = 2;
+/// And this part for intent alone.
+const INTENT_PART: u64 = 8;
 
 /// A fresh segment is filled in steps of this length.
 const FILL_STEP: usize = 1 << 20;
@@ -185,10 +191,14 @@ const FILL_AFTER: u64 = 4;
 /// What the next segment is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// New bytes: the last spare stays.
+    /// New bytes: some spares stay, and where one of these went nothing follows it.
     Growth,
-    /// Fences, marks, deletions: the last spare may go.
+    /// Fences, marks, deletions: all spares may go, but for what the others need of the last.
     Upkeep,
+    /// Rows of a segment that gives all of its space back once they are elsewhere.
+    Collection,
+    /// The small store, without which no server starts: all there is.
+    Intent,
 }
 
 impl Segments {
@@ -321,11 +331,21 @@ impl Segments {
         self.spares.lock().ready.len()
     }
 
+    /// How far a segment may be filled for that purpose while the log ends in it.
+    pub(super) fn limit(&self, segment: &Segment, purpose: Purpose) -> u64 {
+        match (purpose, self.spares()) {
+            (Purpose::Growth, spares) if spares < KEPT => 0,
+            (Purpose::Upkeep, 0) => segment.len - segment.len / COLLECTION_PART,
+            (Purpose::Collection, 0) => segment.len - segment.len / INTENT_PART,
+            _ => segment.len,
+        }
+    }
+
     /// The next segment to write to, now in use; `None` if there is none for that purpose.
     pub(super) fn next(&self, purpose: Purpose) -> Option<Arc<Segment>> {
         let segment = {
             let mut spares = self.spares.lock();
-            let kept = if purpose == Purpose::Growth { 1 } else { 0 };
+            let kept = if purpose == Purpose::Growth { KEPT } else { 0 };
             if spares.ready.len() <= kept {
                 return None;
             }
@@ -337,11 +357,16 @@ impl Segments {
 
     /// Prepares a new segment, durably.
     pub(super) fn prepare_new(&self) -> io::Result<()> {
+        let len = self.len_of(self.spares.lock().next_id);
+        let disk = rustix::fs::fstatvfs(&self.directory)?;
+        // A try that fails may hold all that there is for a while, and a run's last byte with it.
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < len {
+            return Err(Errno::NOSPC.into());
+        }
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = "new";
         let file = rustix::fs::openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?;
-        let len = self.len_of(self.spares.lock().next_id);
         let result = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len)
             .map_err(io::Error::from)
             .and_then(|()| self.prepare(file.into(), len, name));
@@ -437,6 +462,16 @@ impl Segments {
     /// The length of a new segment. The first is in use before it can be filled, so it is short.
     fn len_of(&self, id: u64) -> u64 {
         if id == 1 { SEGMENT_LEN_MIN } else { self.len }
+    }
+
+    /// How many bytes may still be written for that purpose, from above.
+    pub(super) fn left(&self, purpose: Purpose) -> u64 {
+        let newest = self.in_use.read().values().next_back().cloned();
+        let left = newest.map_or(0, |newest| {
+            let used = newest.used.load(Ordering::Relaxed);
+            self.limit(&newest, purpose).saturating_sub(used)
+        });
+        left + self.spares() as u64 * self.len
     }
 
     /// The length that new segments get, but for the first.

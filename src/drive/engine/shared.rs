@@ -17,7 +17,7 @@ use super::log::Position;
 use super::manifest::SegmentState;
 use super::queue::Queue;
 use super::row::{RowEntry, RowKey};
-use super::segment::{Segment, Segments};
+use super::segment::{SPARES, Segment, Segments};
 use super::settled::Settled;
 use super::stats::Counters;
 use super::tree::Tree;
@@ -92,6 +92,10 @@ pub(super) struct Chores {
 pub(super) struct ChoreState {
     /// Tables to flush, oldest first; as many as the tree's frozen ones.
     pub(super) frozen: VecDeque<Frozen>,
+    /// The last try to flush one, or to write the manifest, failed.
+    pub(super) stuck: bool,
+    /// The tidier is at what it was asked for.
+    pub(super) at_work: bool,
     /// Files to remove.
     pub(super) doomed: Vec<(DataId, u32)>,
     /// The committer took a spare segment, or freed much.
@@ -202,6 +206,11 @@ pub(super) enum Part {
 }
 
 impl Shared {
+    /// Whether there are fewer prepared segments than there are to be: where it lasts, the disk is full.
+    pub(super) fn is_short(&self) -> bool {
+        self.segments.spares() < SPARES
+    }
+
     /// What the index is now.
     pub(super) fn tree(&self) -> Arc<Tree> {
         Arc::clone(&self.tree.read())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use types::{Order, Slot, VersionId};
 
+use super::committer::SLACK;
 use super::entry::{self, Entry, Standing};
 use super::head::{self, Location};
 use super::keeper::Keeper;
@@ -16,7 +17,7 @@ use super::keys;
 use super::orphans::{STAGED_MAX, YOUNG, remove_orphans};
 use super::queue::{Job, MovedRow};
 use super::replay::Reader;
-use super::segment::{FIRST_BATCH, SPARES, Segment};
+use super::segment::{FIRST_BATCH, Purpose, SPARES, Segment};
 use super::shared::{Part, Shared};
 use crate::contract::Error;
 use crate::fault::{from_io, from_io_read};
@@ -25,10 +26,12 @@ use crate::register::Register;
 
 /// A segment is collected once less than one part in this many of it is live.
 const LIVE_PART: u64 = 2;
+/// Where there is no space for new segments: once one part in this many is dead.
+const SHORT_PART: u64 = 8;
 /// Bytes of rows copied to the end of the log in one go.
 const MOVE_BYTES: usize = 1 << 20;
 /// Prepared segments beyond those needed are given back to the disk.
-const SPARES_MAX: usize = SPARES + 2;
+const SPARES_MAX: usize = SPARES + 1;
 /// Registers handed to the committer from one merge, as more may be superseded in them.
 const REVISITS_MAX: usize = 10_000;
 /// How often this thread looks around unasked.
@@ -69,15 +72,19 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
             return;
         }
         remove_doomed(shared);
-        if shared
-            .chores
-            .look(|chores| std::mem::take(&mut chores.tidy))
-        {
+        let tidy = shared.chores.look(|chores| {
+            chores.at_work = chores.tidy;
+            std::mem::take(&mut chores.tidy)
+        });
+        if tidy {
             salvage_damaged(keeper);
             tidier.merge(keeper);
             tidier.collect(keeper);
         }
         tidier.recycle(keeper);
+        if tidy {
+            shared.chores.add(|chores| chores.at_work = false);
+        }
         tidier.look_for_orphans(shared);
     }
 }
@@ -148,6 +155,8 @@ impl Tidier {
             match merge(keeper, &runs, &range) {
                 Ok(()) => {}
                 Err(Error::Offline(_)) => return,
+                // There may be space for it later.
+                Err(error @ Error::Full) => return keeper.report("merging runs", &error),
                 Err(error) => {
                     keeper.report("merging runs", &error);
                     self.unmergeable.insert(names(&range));
@@ -161,19 +170,25 @@ impl Tidier {
     fn collect(&mut self, keeper: &Keeper) {
         let shared = &keeper.shared;
         let replayed_from = keeper.replayed_from();
-        let sparse = |segment: &Arc<Segment>| {
-            let live = segment.live.load(Ordering::Relaxed);
-            let old = segment.last.load(Ordering::Relaxed) < replayed_from;
-            old && live.saturating_mul(LIVE_PART) < segment.used.load(Ordering::Relaxed)
-        };
         // The newest is the one that the log ends in, however little it holds.
         let mut segments = shared.segments.all();
         segments.pop();
-        let candidates = segments.into_iter().filter(sparse);
-        for id in candidates.map(|segment| segment.id) {
-            if self.damaged.contains(&id) {
-                continue;
-            }
+        segments.retain(|segment| {
+            let old = segment.last.load(Ordering::Relaxed) < replayed_from;
+            old && !self.damaged.contains(&segment.id)
+        });
+        let candidates: Vec<u64> = if shared.is_short() {
+            self.emptiest(shared, &segments).into_iter().collect()
+        } else {
+            let sparse =
+                |found: &&Arc<Segment>| live(found).saturating_mul(LIVE_PART) < used(found);
+            segments
+                .iter()
+                .filter(sparse)
+                .map(|found| found.id)
+                .collect()
+        };
+        for id in candidates {
             match collect(shared, id) {
                 Ok(()) => self.leaving.extend(shared.segments.take_out(id)),
                 Err(error @ (Error::Offline(_) | Error::Full)) => {
@@ -186,6 +201,20 @@ impl Tidier {
                 }
             }
         }
+    }
+
+    /// Where there is no space for new segments, what little is dead in one counts; but what lives
+    /// in it must find room, or nothing is gained.
+    fn emptiest(&self, shared: &Shared, segments: &[Arc<Segment>]) -> Option<u64> {
+        let left = shared.segments.left(Purpose::Collection);
+        let room = left.saturating_sub(SLACK as u64);
+        let worth = |found: &&Arc<Segment>| {
+            live(found) <= room && live(found) <= used(found) / SHORT_PART * (SHORT_PART - 1)
+        };
+        let found = segments.iter().min_by_key(|found| live(found));
+        // One at a time: space may be on its way.
+        let found = found.filter(|_| self.leaving.is_empty());
+        found.filter(worth).map(|found| found.id)
     }
 
     /// Prepares segments that nobody reads any more for another life, or removes them.
@@ -210,9 +239,20 @@ impl Tidier {
             if let Err(error) = result {
                 keeper.report("recycling a segment", &from_io(&error));
             }
-            shared.chores.add(|chores| chores.segments_changed = true);
+            shared.chores.add(|chores| {
+                chores.segments_changed = true;
+                chores.tidy |= shared.is_short();
+            });
         }
     }
+}
+
+fn live(segment: &Segment) -> u64 {
+    segment.live.load(Ordering::Relaxed)
+}
+
+fn used(segment: &Segment) -> u64 {
+    segment.used.load(Ordering::Relaxed)
 }
 
 /// Merges neighbouring runs.
