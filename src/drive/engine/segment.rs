@@ -519,7 +519,7 @@ mod tests {
     fn the_next_segment_is_filled_once_it_is_wanted_soon() {
         let scratch = crate::files::Scratch::new();
         let segments = Segments::open(scratch.path(), DriveId::from_bytes([1; 16])).unwrap();
-        for _ in 0..3 {
+        for _ in 0..4 {
             segments.prepare_new().unwrap();
         }
         let active = segments.next(Purpose::Growth).unwrap();
