@@ -313,12 +313,18 @@ impl Committer {
         room
     }
 
+    /// Keeps for the next batch what this one has no room for: once each, however long that lasts.
     fn untell(&self, told: Settles) {
         let mut waiting = self.shared.told.lock();
-        let newer = std::mem::replace(&mut *waiting, told);
-        waiting.marks.extend(newer.marks);
-        waiting.floors.extend(newer.floors);
-        waiting.peers.extend(newer.peers);
+        let newer = std::mem::take(&mut *waiting);
+        let mut all = Settled::default();
+        all.take_in(&told);
+        all.take_in(&newer);
+        *waiting = all.all();
+        let peers = (0u8..).zip(*all.peers());
+        waiting.peers = peers.filter(|(_, position)| *position > 0).collect();
+        drop(waiting);
+        self.shared.chores.tell();
     }
 
     fn prepare(&mut self, job: Job, room: Room) {

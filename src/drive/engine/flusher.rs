@@ -38,7 +38,8 @@ pub(super) fn run(keeper: &Arc<Keeper>) {
         if shared.chores.look(|chores| chores.stop) {
             return;
         }
-        if !flush_all(keeper) || !prepare_spares(keeper) {
+        let prepared = prepare_spares(keeper);
+        if !flush_all(keeper) || !prepared {
             // Full, most likely: others may make space meanwhile. What can be written may be all that it takes.
             shared.chores.wait(Some(RETRY), |chores| {
                 let more = chores.manifest_due || !chores.frozen.is_empty();
@@ -206,6 +207,7 @@ pub(super) fn check_disk(keeper: &Keeper) {
     let lacking = keeper.reserve.lacking();
     if lacking > 0
         && space.free > 2 * least + lacking
+        && space.inodes_free > INODES_MIN
         && let Err(error) = keeper.reserve.fill()
     {
         tracing::warn!(%error, "no space was set aside");

@@ -195,7 +195,13 @@ impl Keeper {
     /// Ends the drive's service after an I/O error in the background, where it must.
     pub(super) fn report(&self, what: &str, error: &Error) {
         match error {
-            Error::Full => self.shared.health.set_full(true),
+            Error::Full => {
+                self.shared.health.set_full(true);
+                // Whoever looks after a full drive may sleep.
+                self.shared
+                    .chores
+                    .add(|chores| chores.segments_changed = true);
+            }
             Error::ReadOnly => self.shared.health.set_read_only(),
             Error::Io(_) | Error::Offline(_) => {
                 self.shared.health.kill(&format!("{what}: {error}"));

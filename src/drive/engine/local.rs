@@ -22,7 +22,7 @@ use super::keeper::Keeper;
 use super::open::open;
 use super::options::{Limits, Options};
 use super::queue::{Answer, Force, Job};
-use super::segment::ENTRY_LEN_MAX;
+use super::segment::{ENTRY_LEN_MAX, SPARES};
 use super::shared::{ChoreState, Shared};
 use super::stats::{Counters, Stats};
 use super::{flusher, tidier};
@@ -87,7 +87,7 @@ impl LocalDrive {
         };
         if opened.damaged && writable {
             drive.leave_damage_behind();
-        } else if writable && drive.shared.is_short() {
+        } else if writable && drive.shared.segments.spares() < SPARES {
             drive.write_out();
         }
         if writable {
@@ -100,6 +100,7 @@ impl LocalDrive {
     /// On a full disk the log gives space back only behind what a start replays. However many starts
     /// are cut short, each has that behind it, and what it can get back, before it writes more.
     fn write_out(&self) {
+        self.shared.health.set_full(true);
         let (answer, frozen) = oneshot::channel();
         self.shared.queue.push(Job::Freeze(answer));
         // If the committer is gone the drive is offline.
@@ -492,19 +493,7 @@ impl Drive for LocalDrive {
         if self.shared.health.check_write().is_err() {
             return;
         }
-        {
-            let mut settled = self.shared.settled.write();
-            settles.marks.iter().for_each(|mark| {
-                settled.mark(mark);
-            });
-            settles.floors.iter().for_each(|(slot, epoch)| {
-                settled.floor(*slot, *epoch);
-            });
-            settles
-                .peers
-                .iter()
-                .for_each(|(place, position)| settled.peer(*place, *position));
-        }
+        self.shared.settled.write().take_in(&settles);
         let mut told = self.shared.told.lock();
         let first = told.marks.is_empty() && told.floors.is_empty();
         told.marks.extend(settles.marks);

@@ -68,6 +68,10 @@ impl Log {
         if self.fits(len, purpose) {
             return true;
         }
+        let begin = u64::from(super::segment::FIRST_BATCH);
+        if begin + len > self.segments.segment_len() {
+            return false;
+        }
         let Some(next) = self.segments.next(purpose) else {
             return false;
         };

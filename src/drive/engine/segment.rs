@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom};
@@ -165,6 +165,8 @@ pub(super) struct Segments {
     len: u64,
     in_use: RwLock<BTreeMap<u64, Arc<Segment>>>,
     spares: Mutex<Spares>,
+    /// How many there are: each batch asks, and a lock may be held as long as a disk takes.
+    ready: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -218,6 +220,7 @@ impl Segments {
                 next_id: 1,
                 ..Spares::default()
             }),
+            ready: AtomicUsize::new(0),
         })
     }
 
@@ -328,7 +331,12 @@ impl Segments {
 
     /// How many segments are prepared.
     pub(super) fn spares(&self) -> usize {
-        self.spares.lock().ready.len()
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    fn add_spare(&self, spares: &mut Spares, segment: Arc<Segment>) {
+        spares.ready.push_back(segment);
+        self.ready.store(spares.ready.len(), Ordering::Relaxed);
     }
 
     /// How far a segment may be filled for that purpose while the log ends in it.
@@ -349,7 +357,9 @@ impl Segments {
             if spares.ready.len() <= kept {
                 return None;
             }
-            spares.ready.pop_front()?
+            let segment = spares.ready.pop_front()?;
+            self.ready.store(spares.ready.len(), Ordering::Relaxed);
+            segment
         };
         self.in_use.write().insert(segment.id, Arc::clone(&segment));
         Some(segment)
@@ -449,14 +459,14 @@ impl Segments {
         rustix::fs::renameat(&self.directory, name, &self.directory, file_name(header.id))?;
         rustix::fs::fsync(&self.directory)?;
         spares.next_id += 1;
-        spares.ready.push_back(Arc::new(Segment::new(header, file)));
+        self.add_spare(&mut spares, Arc::new(Segment::new(header, file)));
         Ok(())
     }
 
     /// Takes a segment that holds no batch among the prepared ones. They must come in order.
     pub(super) fn adopt_spare(&self, segment: Arc<Segment>) {
         self.skip(segment.id);
-        self.spares.lock().ready.push_back(segment);
+        self.add_spare(&mut self.spares.lock(), segment);
     }
 
     /// The length of a new segment. The first is in use before it can be filled, so it is short.

@@ -65,6 +65,19 @@ impl Settled {
         &self.peers
     }
 
+    /// Takes in all of a message.
+    pub(super) fn take_in(&mut self, told: &Settles) {
+        for mark in &told.marks {
+            self.mark(mark);
+        }
+        for (slot, epoch) in &told.floors {
+            self.floor(*slot, *epoch);
+        }
+        for (place, position) in &told.peers {
+            self.peer(*place, *position);
+        }
+    }
+
     /// All that is known, as one message of marks and floors.
     pub(super) fn all(&self) -> Settles {
         let mut all = Settles::default();

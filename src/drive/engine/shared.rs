@@ -206,9 +206,10 @@ pub(super) enum Part {
 }
 
 impl Shared {
-    /// Whether there are fewer prepared segments than there are to be: where it lasts, the disk is full.
+    /// Whether the disk is full and has fewer prepared segments than there are to be. After each
+    /// switch one is missing for a moment, and nothing is amiss.
     pub(super) fn is_short(&self) -> bool {
-        self.segments.spares() < SPARES
+        self.segments.spares() < SPARES && self.health.is_full()
     }
 
     /// What the index is now.

@@ -152,6 +152,10 @@ impl Tidier {
             if self.unmergeable.contains(&names(&range)) {
                 return;
             }
+            let merged = runs.get(range.clone()).unwrap_or_default();
+            if !has_space(&keeper.shared, merged) {
+                return;
+            }
             match merge(keeper, &runs, &range) {
                 Ok(()) => {}
                 Err(Error::Offline(_)) => return,
@@ -211,10 +215,13 @@ impl Tidier {
         let worth = |found: &&Arc<Segment>| {
             live(found) <= room && live(found) <= used(found) / SHORT_PART * (SHORT_PART - 1)
         };
-        let found = segments.iter().min_by_key(|found| live(found));
+        let found = segments
+            .iter()
+            .filter(worth)
+            .min_by_key(|found| live(found));
         // One at a time: space may be on its way.
         let found = found.filter(|_| self.leaving.is_empty());
-        found.filter(worth).map(|found| found.id)
+        found.map(|found| found.id)
     }
 
     /// Prepares segments that nobody reads any more for another life, or removes them.
@@ -253,6 +260,13 @@ fn live(segment: &Segment) -> u64 {
 
 fn used(segment: &Segment) -> u64 {
     segment.used.load(Ordering::Relaxed)
+}
+
+/// Whether a merge may take the space that it needs until the runs are gone that it replaces: what is
+/// written to no end is space that others lack meanwhile.
+fn has_space(shared: &Shared, merged: &[RunMeta]) -> bool {
+    let bytes: u64 = merged.iter().map(|run| run.bytes).sum();
+    shared.root.space().is_ok_and(|space| bytes < space.free)
 }
 
 /// Merges neighbouring runs.
