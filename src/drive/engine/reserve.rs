@@ -17,8 +17,8 @@ const DISK_PART: u64 = 32;
 /// But no more.
 const LEN_MAX: u64 = 64 << 20;
 
-/// A file of zeros that is given up when a run or a manifest finds no space. It is smaller than what
-/// must be free again before a full drive takes new bytes: these do not get it.
+/// A file of zeros that is given up when a run or a manifest finds no space. It is no more than must
+/// be free again before a full drive takes new bytes.
 pub(super) struct Reserve {
     path: PathBuf,
     len: u64,
